@@ -1,0 +1,1 @@
+"""Soft rasterization in Taichi, differentiable everywhere."""
