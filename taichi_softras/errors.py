@@ -45,9 +45,7 @@ def check_shape(name: str, shape: Sequence[int], pattern: str) -> dict[str, int]
         for axis, n in zip(want, shape, strict=False)
     )
     if len(want) != len(shape) or not all(fits):
-        raise ShapeError(
-            f"`{name}` must have shape [{', '.join(want)}], got {list(shape)}."
-        )
+        raise ShapeError(f"`{name}` must have shape [{', '.join(want)}], got {list(shape)}.")
     return sizes
 
 

@@ -2,11 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
-
-import torch
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from taichi_softras.errors import ArgumentError, check_choice
+
+if TYPE_CHECKING:  # the settings serve programs without torch too
+    import torch
 
 Distance = Literal["euclidean", "barycentric", "hard"]
 Alpha = Literal["prod", "sum", "hard"]
@@ -22,9 +23,9 @@ class RasterSettings:
     `sigma` and `gamma` accept floats or 0-d tensors; tensors that require grad receive one.
     """
 
-    sigma: float | torch.Tensor = 1e-5
+    sigma: "float | torch.Tensor" = 1e-5
     """Edge softness in squared NDC units: coverage is sigmoid(+-d**2 / sigma)."""
-    gamma: float | torch.Tensor = 1e-4
+    gamma: "float | torch.Tensor" = 1e-4
     """Depth softness, unit-less: it divides the depth normalised to 1 at near, 0 at far."""
     eps: float = 1e-3
     """Normalised depth at which the background takes part in the softmax."""
@@ -69,13 +70,11 @@ class RasterSettings:
             )
 
 
-def _check_softness(name: str, value: float | torch.Tensor, remedy: str) -> None:
-    if isinstance(value, torch.Tensor):
-        if value.ndim != 0 or not value.is_floating_point():
-            raise ArgumentError(
-                f"`{name}` must be a float or a 0-d floating-point tensor, "
-                f"got a {value.dtype} tensor of shape {list(value.shape)}."
-            )
-        value = float(value.detach())
-    if not isinstance(value, int | float) or not (math.isfinite(value) and value > 0.0):
-        raise ArgumentError(f"`{name}` must be positive and finite, got {value!r}; {remedy}.")
+def _check_softness(name: str, value: Any, remedy: str) -> None:
+    if getattr(value, "shape", ()) != ():
+        raise ArgumentError(
+            f"`{name}` must be a float or a 0-d tensor, got a tensor of shape {list(value.shape)}."
+        )
+    number = float(value)
+    if not (math.isfinite(number) and number > 0.0):
+        raise ArgumentError(f"`{name}` must be positive and finite, got {number}; {remedy}.")
