@@ -1,0 +1,6 @@
+"""Files in and out: meshes, images, video and posed-image folders."""
+
+from taichi_softras.io.images import contact_sheet as contact_sheet
+from taichi_softras.io.images import load_image as load_image
+from taichi_softras.io.images import save_image as save_image
+from taichi_softras.io.video import save_video as save_video
