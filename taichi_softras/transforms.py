@@ -1,0 +1,176 @@
+"""Pure functions on points, directions and rigid matrices. Angles are in degrees."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from taichi_softras.errors import ArgumentError, ShapeError
+
+
+def promote(**values: Any) -> list[Tensor]:
+    """Turn named numbers, sequences, arrays and tensors into tensors of one dtype and device.
+
+    Torch tensors keep their autograd graph and decide: float64 where any of them is float64,
+    else float32; on their device. Everything else, NumPy arrays of doubles included, follows.
+
+    Args:
+        **values: What the caller was given, under the names that its user wrote.
+
+    Returns:
+        One floating-point tensor for each value, in order.
+
+    Raises:
+        ArgumentError: A value is not numeric, or tensors sit on different devices.
+    """
+    tensors = {name: _as_tensor(name, value) for name, value in values.items()}
+    given = {name: t for name, t in tensors.items() if not _is_foreign(values[name])}
+    wide = any(t.dtype == torch.float64 for t in given.values())
+    dtype = torch.float64 if wide else torch.float32
+    devices = {name: t.device for name, t in given.items()}
+    if len(set(devices.values())) > 1:
+        where = ", ".join(f"`{name}` on {device}" for name, device in devices.items())
+        raise ArgumentError(f"Tensors must be on one device, got {where}.")
+    device = next(iter(devices.values()), torch.device("cpu"))
+    return [t.to(device=device, dtype=dtype) for t in tensors.values()]
+
+
+def _is_foreign(value: Any) -> bool:
+    """Tell whether a value says nothing about dtype and device."""
+    if isinstance(value, list | tuple):
+        return not any(isinstance(item, Tensor) for item in value)
+    return not isinstance(value, Tensor)
+
+
+def _as_tensor(name: str, value: Any) -> Tensor:
+    try:
+        if isinstance(value, list | tuple) and any(isinstance(item, Tensor) for item in value):
+            # torch.as_tensor would cut the autograd graph of the items
+            return torch.stack(promote(**{f"{name}[{i}]": v for i, v in enumerate(value)}))
+        return torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, ArgumentError):
+            raise
+        raise ArgumentError(
+            f"`{name}` must be numbers, an array or a tensor, got {type(value).__name__}: {error}"
+        ) from error
+
+
+def check_finite(name: str, value: Tensor) -> None:
+    """Raise `ArgumentError`, naming the argument, where a value is NaN or infinite."""
+    finite = torch.isfinite(value.detach())
+    if not bool(finite.all()):
+        bad = value.detach()[~finite].flatten()[0].item()
+        count = int((~finite).sum())
+        raise ArgumentError(f"`{name}` must be finite, got {bad} ({count} of {value.numel()}).")
+
+
+def check_rotation(name: str, rotation: Tensor, tolerance: float = 1e-3) -> None:
+    """Raise `ArgumentError` unless each matrix is a rotation.
+
+    Args:
+        name: The argument's name, as the caller wrote it.
+        rotation: Matrices to check. [..., 3, 3]
+        tolerance: Largest accepted entry of |R Rᵀ - 1|, and of |det R - 1| / 3.
+    """
+    matrix = rotation.detach()
+    product = matrix @ matrix.mT
+    identity = torch.eye(3, dtype=matrix.dtype, device=matrix.device)
+    stretch = float((product - identity).abs().amax()) if matrix.numel() else 0.0
+    determinants = torch.linalg.det(matrix)
+    worst = float((determinants - 1.0).abs().amax()) if matrix.numel() else 0.0
+    if not (stretch <= tolerance and worst <= 3.0 * tolerance):
+        index = int((determinants - 1.0).abs().flatten().argmax())
+        value = float(determinants.flatten()[index])
+        kind = "a reflection: swap or negate one axis" if value < 0.0 else "scaled or sheared"
+        raise ArgumentError(
+            f"`{name}` must be a rotation (orthonormal, determinant +1), got determinant "
+            f"{value:.4g} and a deviation of {stretch:.2g} from orthonormal; it is {kind}."
+        )
+
+
+def normalize(vectors: Tensor) -> Tensor:
+    """Scale vectors to length 1, at any magnitude; zero and non-finite ones become zero.
+
+    The gradient is exact, and zero where the result is zero.
+
+    Args:
+        vectors: Directions of any length. [..., N]
+    """
+    # The result does not depend on the length, so `size` may be taken as a constant.
+    size = vectors.detach().abs().amax(dim=-1, keepdim=True)
+    usable = torch.isfinite(size) & (size > 0.0)
+    scaled = torch.where(usable, vectors, torch.ones_like(vectors))
+    scaled = scaled / torch.where(usable, size, torch.ones_like(size))
+    unit = scaled / scaled.square().sum(dim=-1, keepdim=True).sqrt()
+    return torch.where(usable, unit, torch.zeros_like(unit))
+
+
+def transform_points(matrix: Tensor, points: Tensor) -> Tensor:
+    """Apply rotations or rigid transforms to points.
+
+    Args:
+        matrix: Maps column vectors from the points' frame. [..., 3, 3] or [..., 4, 4]
+        points: Points; leading axes broadcast against the matrix's. [..., V, 3]
+
+    Returns:
+        The points in the new frame. [..., V, 3]
+    """
+    if matrix.shape[-2:] not in ((3, 3), (4, 4)):
+        raise ShapeError(
+            f"`matrix` must have shape [..., 3, 3] or [..., 4, 4], got {list(matrix.shape)}."
+        )
+    rotated = points @ matrix[..., :3, :3].mT
+    return rotated if matrix.shape[-1] == 3 else rotated + matrix[..., None, :3, 3]
+
+
+def rigid(rotation: Tensor, translation: Tensor) -> Tensor:
+    """Join rotation and translation: x ↦ R x + t. [..., 3, 3], [..., 3] -> [..., 4, 4]."""
+    top = torch.cat([rotation, translation[..., None]], dim=-1)
+    row = torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=top.dtype, device=top.device)
+    return torch.cat([top, row.expand(*top.shape[:-2], 1, 4)], dim=-2)
+
+
+def rigid_inverse(matrix: Tensor) -> Tensor:
+    """Invert rigid transforms without a solver. [..., 4, 4] -> [..., 4, 4]."""
+    inverse = matrix[..., :3, :3].mT
+    return rigid(inverse, -(inverse @ matrix[..., :3, 3:])[..., 0])
+
+
+def rotation_from_axis_angle(axis: Tensor | Sequence[float], angle: Tensor | float) -> Tensor:
+    """Rotate by `angle` about `axis`, counter-clockwise seen from the axis' tip.
+
+    Args:
+        axis: Direction of any length above zero. [..., 3]
+        angle: Degrees. [...]
+
+    Returns:
+        Rotation matrices. [..., 3, 3]
+    """
+    axis, angle = promote(axis=axis, angle=angle)
+    x, y, z = normalize(axis).unbind(dim=-1)
+    zero = torch.zeros_like(x)
+    rows = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1)
+    cross = rows.reshape(*rows.shape[:-1], 3, 3)
+    radians = (angle * (math.pi / 180.0))[..., None, None]
+    identity = torch.eye(3, dtype=cross.dtype, device=cross.device)
+    rotation: Tensor = identity + radians.sin() * cross + (1.0 - radians.cos()) * (cross @ cross)
+    return rotation
+
+
+def rotation_looking_along(forward: Tensor, up: Tensor) -> Tensor:
+    """Build the rotation into a frame with x right, y down and z along `forward`.
+
+    Args:
+        forward: Viewing direction, of any length. [..., 3]
+        up: Direction that shall point up in the picture; must not be parallel to it. [..., 3]
+
+    Returns:
+        `view_from_world`: its rows are the view axes in world coordinates. [..., 3, 3]
+    """
+    z = normalize(forward)
+    x = normalize(torch.linalg.cross(z, normalize(up).expand_as(z), dim=-1))
+    y = torch.linalg.cross(z, x, dim=-1)
+    return torch.stack([x, y, z], dim=-2)
