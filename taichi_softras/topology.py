@@ -116,8 +116,7 @@ def face_pairs(faces: Tensor) -> FacePairs:
     start = (partners.cumsum(0) - partners).repeat_interleave(partners)
     second = first + 1 + torch.arange(len(first), device=faces.device) - start
     halves = order[torch.stack([first, second], dim=-1)]
-    # half-edge h lies opposite corner h // F of face h % F: see _half_edges
-    corner, face = halves // max(len(proper), 1), halves % max(len(proper), 1)
+    corner, face = halves % 3, halves // 3  # the order of _half_edges
     return FacePairs(
         edges=_split(keys[first], _radix(faces)), faces=index[face], opposite=proper[face, corner]
     )
@@ -142,7 +141,9 @@ def uniform_laplacian(faces: Tensor, n_vertices: int, dtype: torch.dtype = torch
     used = degree.nonzero()[:, 0]
     indices = torch.stack([torch.cat([row, used]), torch.cat([column, used])])
     values = torch.cat([-1.0 / degree[row].to(dtype), torch.ones_like(used, dtype=dtype)])
-    return torch.sparse_coo_tensor(indices, values, (n_vertices, n_vertices)).coalesce()
+    return torch.sparse_coo_tensor(
+        indices, values, (n_vertices, n_vertices), check_invariants=False
+    ).coalesce()
 
 
 def subdivide(faces: Tensor, n_vertices: int) -> tuple[Tensor, Tensor]:
@@ -158,7 +159,7 @@ def subdivide(faces: Tensor, n_vertices: int) -> tuple[Tensor, Tensor]:
     """
     edges, place = torch.unique(_half_edge_keys(faces, n_vertices), return_inverse=True)
     a, b, c = faces.unbind(dim=-1)
-    opposite_a, opposite_b, opposite_c = (n_vertices + place).reshape(3, -1)
+    opposite_a, opposite_b, opposite_c = (n_vertices + place).reshape(-1, 3).unbind(dim=-1)
     children = [
         [a, opposite_c, opposite_b],
         [b, opposite_a, opposite_c],
@@ -177,9 +178,8 @@ def _proper(faces: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _half_edges(faces: Tensor) -> Tensor:
-    """List directed edges, first all those opposite corner 0, then 1, then 2. [3 F, 2]."""
-    a, b, c = faces.unbind(dim=-1)
-    return torch.stack([torch.cat([b, c, a]), torch.cat([c, a, b])], dim=-1)
+    """List directed edges: half-edge 3 f + k lies opposite corner k of face f. [3 F, 2]."""
+    return faces[:, [[1, 2], [2, 0], [0, 1]]].flatten(0, 1)
 
 
 def _radix(faces: Tensor) -> int:
@@ -188,8 +188,8 @@ def _radix(faces: Tensor) -> int:
 
 def _half_edge_keys(faces: Tensor, radix: int) -> Tensor:
     """Pack each half-edge's vertices, the smaller first, into one sortable number. [3 F]."""
-    low, high = torch.sort(_half_edges(faces), dim=-1).values.unbind(dim=-1)
-    return low * radix + high
+    start, end = _half_edges(faces).unbind(dim=-1)
+    return torch.minimum(start, end) * radix + torch.maximum(start, end)
 
 
 def _split(keys: Tensor, radix: int) -> Tensor:
