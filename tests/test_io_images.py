@@ -178,6 +178,18 @@ def test_gif_loops_keeps_its_colours_and_its_running_time(tmp_path):
         assert total == 200
 
 
+def test_gif_keeps_a_small_highlight_beside_large_shaded_parts(tmp_path):
+    frames = torch.ones(2, 64, 64, 3)
+    frames[:, 8:56, 8:56] = torch.linspace(0, 0.6, 48)[:, None, None] * torch.tensor([0.3, 1, 0.8])
+    frames[1, 20:23, 20:23] = torch.tensor([1.0, 0.8, 0.1])
+    save_video(tmp_path / "a.gif", frames, fps=10)
+    with Image.open(tmp_path / "a.gif") as gif:
+        gif.seek(1)
+        pixels = torch.tensor(np.asarray(gif.convert("RGB")) / 255.0)
+    assert (pixels[21, 21] - frames[1, 21, 21]).abs().max() < 0.03
+    assert (pixels[:8] == 1.0).all()
+
+
 def test_gif_lays_alpha_over_white(tmp_path):
     frame = torch.tensor([1.0, 0.0, 0.0, 0.5]).expand(4, 4, 4)
     save_video(tmp_path / "a.gif", [frame, frame[..., :3]], fps=10)

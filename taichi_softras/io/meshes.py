@@ -47,7 +47,8 @@ def load_mesh(path: AnyPath, *, dtype: torch.dtype = torch.float32) -> Mesh:
 
     Raises:
         FileError: The file is missing, empty, of an unknown kind, cut off or damaged, or it
-            holds no triangle. Coordinates may be NaN or infinite.
+            holds no triangle. Coordinates may be NaN or infinite. (OBJ states no counts: a cut
+            between two lines shows only where a face refers to a vertex that is gone.)
     """
     found = existing_file(path, "a mesh")
     suffix = known_suffix(found, READABLE, "a mesh that can be read")

@@ -90,13 +90,21 @@ def _write_gif(path: Path, frames: list[NDArray[np.uint8]], fps: float) -> None:
 
 
 def _shared_palette(frames: list[NDArray[np.uint8]]) -> "Image":
-    """Choose the 256 colours that serve all frames, from evenly spread samples."""
+    """Choose the 256 colours that serve all frames, the most frequent one exactly."""
     from PIL import Image
 
     each = max(1, _PALETTE_SAMPLES // len(frames))
     pixels = (f.reshape(-1, 3) for f in frames)
     samples = np.concatenate([p[:: max(1, len(p) // each)] for p in pixels])
-    return Image.fromarray(samples[None]).quantize(256, method=Image.Quantize.MEDIANCUT)
+    colors, counts = np.unique(samples, axis=0, return_counts=True)
+    # Each shade counts once, however many pixels have it: a large background must not use up
+    # the colours that a small highlight needs.
+    _, shades = np.unique(colors >> 2, axis=0, return_index=True)
+    chosen = Image.fromarray(colors[None, shades]).quantize(255, kmeans=1)
+    background = colors[counts.argmax()]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*(chosen.getpalette() or [])[: 3 * 255], *background.tolist()])
+    return palette
 
 
 def _write_mp4(path: Path, frames: list[NDArray[np.uint8]], fps: float) -> None:
