@@ -78,8 +78,8 @@ def torus(radius: float = 0.7, tube: float = 0.3, n_around: int = 48, n_tube: in
     around = (torch.arange(n_around, dtype=torch.float64) * (2.0 * math.pi / n_around))[:, None]
     turn = (torch.arange(n_tube, dtype=torch.float64) * (2.0 * math.pi / n_tube))[None]
     reach = radius + tube * turn.cos()
-    height = tube * turn.sin()
-    points = torch.broadcast_tensors(around.sin() * reach, height, around.cos() * reach)
+    height = (tube * turn.sin()).expand(n_around, n_tube)
+    points = [around.sin() * reach, height, around.cos() * reach]
     i, j = torch.meshgrid(torch.arange(n_around), torch.arange(n_tube), indexing="ij")
     right, above = (i + 1) % n_around, (j + 1) % n_tube
     quads = [i * n_tube + j, right * n_tube + j, right * n_tube + above, i * n_tube + above]

@@ -1,0 +1,114 @@
+"""Lambert shading of mesh colours, differentiable in the mesh and in the light."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from taichi_softras.errors import ArgumentError, ShapeError, check_shape
+from taichi_softras.mesh import Mesh
+from taichi_softras.transforms import check_finite, normalize, promote
+
+Numbers = float | Sequence[float] | Sequence[Sequence[float]] | Tensor
+
+# What a mesh without colours looks like.
+_GREY = 0.7
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Light:
+    """Ambient light, and one directional light or L of them.
+
+    Each field takes numbers, sequences or tensors; tensors that require grad receive one.
+    """
+
+    ambient_intensity: Numbers = 0.5
+    """Light from everywhere. []"""
+    ambient_color: Numbers = (1.0, 1.0, 1.0)
+    """Red, green, blue. [3]"""
+    directional_intensity: Numbers = 0.5
+    """Light from each direction. [] or [L]"""
+    directional_color: Numbers = (1.0, 1.0, 1.0)
+    """Red, green, blue. [3] or [L, 3]"""
+    direction: Numbers = (0.3, 1.0, 0.6)
+    """World direction *towards* the light, of any length above zero. [3] or [L, 3]"""
+
+
+def lambert(colors: Tensor, normals: Tensor, light: Light | None = None) -> Tensor:
+    """Light colours: colour * (ambient + sum over lights of directional * relu(n . direction)).
+
+    Nothing is clamped, so that gradients live: bright lights give values above 1.
+
+    Args:
+        colors: RGB, or RGBA whose alpha stays as it is. [..., N, 3 or 4]
+        normals: Unit normals in world coordinates; zero ones see ambient light only. [..., N, 3]
+        light: The light; by default `Light()`.
+
+    Returns:
+        Lit colours, broadcast over the leading axes of both. [..., N, 3 or 4]
+    """
+    if colors.ndim == 0 or colors.shape[-1] not in (3, 4):
+        raise ShapeError(
+            f"`colors` must have 3 or 4 channels to be lit, got shape {list(colors.shape)}."
+        )
+    if normals.ndim == 0 or normals.shape[-1] != 3:
+        raise ShapeError(f"`normals` must have shape [..., 3], got {list(normals.shape)}.")
+    ambient, directional, direction = _light_tensors(light or Light(), normals)
+    facing = (normals @ direction.mT).relu()  # [..., N, L]
+    lit = colors[..., :3] * (ambient + facing @ directional)
+    if colors.shape[-1] == 3:
+        return lit
+    return torch.cat([lit, colors[..., 3:].expand(*lit.shape[:-1], 1)], dim=-1)
+
+
+def shade(mesh: Mesh, light: Light | None = None) -> Mesh:
+    """Replace a mesh's colours by lit ones.
+
+    Vertex colours are lit by smooth vertex normals, face colours by flat face normals; a mesh
+    without colours becomes grey at its vertices. Lit colours are not clamped.
+
+    Args:
+        mesh: With 3 or 4 colour channels, or none.
+        light: The light; by default `Light()`.
+    """
+    if mesh.face_colors is not None:
+        return mesh.replace(face_colors=lambert(mesh.face_colors, mesh.face_normals, light))
+    colors = mesh.vertex_colors
+    if colors is None:
+        colors = torch.full_like(mesh.vertices, _GREY, requires_grad=False)
+    return mesh.replace(vertex_colors=lambert(colors, mesh.vertex_normals, light))
+
+
+def _light_tensors(light: Light, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the ambient [3] and directional [L, 3] colours, and unit directions [L, 3]."""
+    fields = {
+        "ambient_intensity": light.ambient_intensity,
+        "ambient_color": light.ambient_color,
+        "directional_intensity": light.directional_intensity,
+        "directional_color": light.directional_color,
+        "direction": light.direction,
+    }
+    tensors = [value.to(like) for value in promote(**fields)]
+    for name, value in zip(fields, tensors, strict=True):
+        check_finite(name, value)
+    ambient_intensity, ambient_color, intensity, color, direction = tensors
+    check_shape("ambient_intensity", ambient_intensity.shape, "")
+    check_shape("ambient_color", ambient_color.shape, "3")
+    check_shape("directional_color", color.shape, "L 3" if color.ndim == 2 else "3")
+    check_shape("direction", direction.shape, "L 3" if direction.ndim == 2 else "3")
+    if intensity.ndim > 1:
+        check_shape("directional_intensity", intensity.shape, "L")
+    if bool((direction == 0.0).all(dim=-1).any()):
+        raise ArgumentError("`direction` must point towards the light, got a zero vector.")
+    count = max(t.shape[0] for t in (direction.reshape(-1, 3), color.reshape(-1, 3)))
+    count = max(count, intensity.numel())
+    try:
+        color = color.expand(count, 3) * intensity.reshape(-1, 1).expand(count, 1)
+        direction = normalize(direction).expand(count, 3)
+    except RuntimeError as error:
+        raise ShapeError(
+            "`directional_intensity`, `directional_color` and `direction` must agree on the "
+            f"number of lights, got shapes {[list(t.shape) for t in tensors[2:]]}."
+        ) from error
+    return ambient_intensity * ambient_color, color, direction
