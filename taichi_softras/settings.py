@@ -75,6 +75,6 @@ def _check_softness(name: str, value: Any, remedy: str) -> None:
         raise ArgumentError(
             f"`{name}` must be a float or a 0-d tensor, got a tensor of shape {list(value.shape)}."
         )
-    number = float(value)
+    number = float(getattr(value, "detach", lambda: value)())
     if not (math.isfinite(number) and number > 0.0):
         raise ArgumentError(f"`{name}` must be positive and finite, got {number}; {remedy}.")

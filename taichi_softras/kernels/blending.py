@@ -1,0 +1,83 @@
+"""Depth, attributes and their softmax over the faces of a pixel; with adjoints.
+
+A face of coverage D = exp(min(x, 0)) * scale at depth z enters the softmax with the weight
+scale * exp(-z_soft / tau), tau = gamma (far - near), z_soft = z - tau * min(x, 0): outside a
+face its depth recedes. The running reference is the smallest z_soft so far, so exponents are
+differences of depths, never differences of normalised depths near 1.
+"""
+
+import taichi as ti
+
+
+@ti.func
+def interpolate(a0, a1, a2, z, r, perspective: ti.template(), linear: ti.template()):
+    """Depth at barycentric coordinates a, and the weights of the corner attributes there.
+
+    Args:
+        a0, a1, a2: Barycentric coordinates on the screen.
+        z: Depth of corner 0, and how much farther corners 1 and 2 are.
+        r: 1 / depth of the corners.
+        perspective: Attributes are linear in space: u_k = a_k depth / z_k; else u_k = a_k.
+        linear: Depth is linear on the screen (orthographic views); else 1 / depth is.
+
+    Depth is summed from differences to corner 0: small faces then have depths that are right to
+    half a unit in the last place, which is what limits small gammas.
+    """
+    v0, v1, v2 = a0, a1, a2
+    if ti.static(not linear):
+        depth = 1.0 / (a0 * r[0] + a1 * r[1] + a2 * r[2])
+        v0, v1, v2 = a0 * r[0] * depth, a1 * r[1] * depth, a2 * r[2] * depth
+    depth = z[0] + (v1 * z[1] + v2 * z[2])
+    u0, u1, u2 = a0, a1, a2
+    if ti.static(perspective):
+        u0, u1, u2 = v0, v1, v2
+    return depth, u0, u1, u2
+
+
+@ti.func
+def interpolation_adjoint(
+    a0,
+    a1,
+    a2,
+    z,
+    r,
+    depth,
+    d_u0,
+    d_u1,
+    d_u2,
+    d_depth,
+    perspective: ti.template(),
+    linear: ti.template(),
+):
+    """Turn dL/du and dL/d(depth) into dL/da and dL/dz; z and r as above.
+
+    Returns:
+        The three dL/da_k, then the three dL/d(corner depth).
+    """
+    d_a0, d_a1, d_a2 = d_u0, d_u1, d_u2
+    d_z0, d_z1, d_z2 = a0 * d_depth, a1 * d_depth, a2 * d_depth
+    if ti.static(linear):
+        # The coordinates sum to 1, so a constant may be left out of dL/da.
+        d_a1 += d_depth * z[1]
+        d_a2 += d_depth * z[2]
+    else:
+        total = d_depth
+        if ti.static(perspective):
+            total += d_u0 * a0 * r[0] + d_u1 * a1 * r[1] + d_u2 * a2 * r[2]
+        # depth = 1 / sum(a r), so d(depth) = -depth^2 d(sum).
+        s = -total * depth * depth
+        d_r0, d_r1, d_r2 = a0 * s, a1 * s, a2 * s
+        if ti.static(perspective):
+            d_r0 += d_u0 * a0 * depth
+            d_r1 += d_u1 * a1 * depth
+            d_r2 += d_u2 * a2 * depth
+            d_a0 *= depth * r[0]
+            d_a1 *= depth * r[1]
+            d_a2 *= depth * r[2]
+        d_a0 += s * r[0]
+        d_a1 += s * r[1]
+        d_a2 += s * r[2]
+        d_z0 = -d_r0 * r[0] * r[0]
+        d_z1 = -d_r1 * r[1] * r[1]
+        d_z2 = -d_r2 * r[2] * r[2]
+    return d_a0, d_a1, d_a2, d_z0, d_z1, d_z2

@@ -1,0 +1,45 @@
+"""How much a face covers a pixel, D = sigmoid(x), and the silhouette alpha; with adjoints."""
+
+import taichi as ti
+
+
+@ti.func
+def logistic(x, e):
+    """Split D = sigmoid(x) so that nothing cancels, with e = exp(-|x|).
+
+    Returns:
+        coverage: D.
+        gap: 1 - D, right also where D rounds to 1.
+        scale: D = exp(min(x, 0)) * scale, scale in [1/2, 1].
+    """
+    scale = 1.0 / (1.0 + e)
+    tail = e * scale
+    return ti.select(x >= 0.0, scale, tail), ti.select(x >= 0.0, tail, scale), scale
+
+
+@ti.func
+def smallest_weight(w0, w1, w2):
+    """Barycentric metric: d = min_k w_k, positive inside."""
+    return ti.min(w0, ti.min(w1, w2))
+
+
+@ti.func
+def smallest_weight_adjoint(w0, w1, w2, d_d):
+    """Give the gradient of the smallest coordinate to the first that attains it."""
+    first = (w0 <= w1) & (w0 <= w2)
+    second = (w1 <= w2) & ~first
+    d_w0 = ti.select(first, d_d, 0.0)
+    d_w1 = ti.select(second, d_d, 0.0)
+    return d_w0, d_w1, d_d - d_w0 - d_w1
+
+
+@ti.func
+def union_adjoint(transparency, coverage, d_alpha):
+    """dL/dx of alpha = 1 - prod(1 - D): the transparency times D, without a division."""
+    return d_alpha * transparency * coverage
+
+
+@ti.func
+def sum_adjoint(coverage, gap, d_alpha):
+    """dL/dx of alpha = sum(D)."""
+    return d_alpha * coverage * gap

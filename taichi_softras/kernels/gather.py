@@ -1,0 +1,75 @@
+"""From gradient slots to faces, and from pixels to the background: sums in a fixed order."""
+
+from functools import cache
+from typing import Any
+
+import taichi as ti
+
+from taichi_softras.kernels.types import array, exp_negative
+
+
+@cache
+def gather_kernels(dtype: Any, has_depth: bool) -> tuple[Any, Any]:
+    """Return the kernels (corners, attributes) that sum each face's slots."""
+
+    @ti.kernel
+    def gather_corners(
+        face_start: array(ti.i32, 1),  # [N + 1] first slot of each face
+        slots: array(dtype, 2),  # [K, slot width]
+        d_corners: array(dtype, 3),  # [N, 3, 3] out
+    ):
+        for n in range(face_start.shape[0] - 1):
+            s = [ti.cast(0.0, dtype) for _ in ti.static(range(9))]
+            for slot in range(face_start[n], face_start[n + 1]):
+                for k in ti.static(range(9 if has_depth else 6)):
+                    s[k] += slots[slot, k]
+            for k in ti.static(range(3)):
+                d_corners[n, k, 0] = s[2 * k]
+                d_corners[n, k, 1] = s[2 * k + 1]
+                d_corners[n, k, 2] = s[6 + k]
+
+    @ti.kernel
+    def gather_attributes(
+        face_start: array(ti.i32, 1),  # [N + 1]
+        slots: array(dtype, 2),  # [K, 9 + 3 C]
+        n_sharing: ti.i32,  # views that share the attributes; record n of view b is b * M + m
+        d_attributes: array(dtype, 3),  # [M, 3, C] out
+    ):
+        n_faces = d_attributes.shape[0]
+        channels = d_attributes.shape[2]
+        for m in range(n_faces):
+            for k in range(3 * channels):
+                s = ti.cast(0.0, dtype)
+                for b in range(n_sharing):
+                    n = b * n_faces + m
+                    for slot in range(face_start[n], face_start[n + 1]):
+                        s += slots[slot, 9 + k]
+                d_attributes[m, k // channels, k % channels] = s
+
+    return gather_corners, gather_attributes
+
+
+@cache
+def background_kernel(dtype: Any, color: str) -> Any:
+    """Return the kernel for dL/d(background) of every pixel."""
+    exp_neg = exp_negative(dtype)
+
+    @ti.kernel
+    def background_adjoint(
+        inverse_tau: dtype,
+        background_depth: dtype,
+        state: array(dtype, 2),  # [B * H * W, STATE]
+        winner: array(ti.i32, 1),  # [B * H * W]
+        d_image: array(dtype, 2),  # [B * H * W, C]
+        d_background: array(dtype, 2),  # [B * H * W, C] out
+    ):
+        for q in range(d_image.shape[0]):
+            weight = ti.cast(0.0, dtype)
+            if ti.static(color == "softmax"):
+                weight = exp_neg((background_depth - state[q, 1]) * inverse_tau) / state[q, 2]
+            elif winner[q] < 0:
+                weight = ti.cast(1.0, dtype)
+            for c in range(d_image.shape[1]):
+                d_background[q, c] = weight * d_image[q, c]
+
+    return background_adjoint

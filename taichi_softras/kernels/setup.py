@@ -1,0 +1,160 @@
+"""Face records: what every pixel of a face needs, computed once; unusable faces are left out."""
+
+from functools import cache
+from typing import Any
+
+import taichi as ti
+
+from taichi_softras.kernels.triangle import cross2
+from taichi_softras.kernels.types import TASK, array
+
+NON_FINITE, BEHIND, DEGENERATE = 0, 1, 2
+"""Slots of the counters of skipped faces."""
+
+CULLED = 3
+"""Reason of faces that the settings leave out on purpose."""
+
+
+@ti.func
+def is_finite_f32(x):
+    """Read the exponent bits: fast-math compilers assume that x == x."""
+    return (ti.bit_cast(x, ti.i32) & 0x7F800000) != 0x7F800000
+
+
+@ti.func
+def is_finite_f64(x):
+    """Read the exponent bits: fast-math compilers assume that x == x."""
+    return ((ti.bit_cast(x, ti.i64) >> 52) & 0x7FF) != 0x7FF
+
+
+def is_finite(dtype: Any) -> Any:
+    """Return the finiteness test for `dtype`."""
+    return is_finite_f32 if dtype == ti.f32 else is_finite_f64
+
+
+@ti.func
+def length2(a):
+    """Squared length of a plane vector."""
+    return a[0] * a[0] + a[1] * a[1]
+
+
+@ti.func
+def write_record(records: ti.template(), n, p0, p1, p2, area2, z):
+    """Store face n.
+
+    Layout: corners x0 y0 x1 y1 x2 y2; 1 / |edge|^2 of the edges 01, 12, 20; 1 / (signed twice
+    the area); depth of corner 0 and differences of the others to it; 1 / depth of the corners.
+    """
+    records[n, 0], records[n, 1] = p0[0], p0[1]
+    records[n, 2], records[n, 3] = p1[0], p1[1]
+    records[n, 4], records[n, 5] = p2[0], p2[1]
+    records[n, 6] = 1.0 / length2(p1 - p0)
+    records[n, 7] = 1.0 / length2(p2 - p1)
+    records[n, 8] = 1.0 / length2(p0 - p2)
+    records[n, 9] = 1.0 / area2
+    records[n, 10], records[n, 11], records[n, 12] = z[0], z[1] - z[0], z[2] - z[0]
+    for k in ti.static(range(3)):
+        records[n, 13 + k] = 1.0 / z[k]
+
+
+@ti.func
+def pixel_range(low, high, n_pixels, shorter):
+    """First and last pixel along x whose centre may lie in [low, high], widened for rounding."""
+    margin = 1e-3 + 1e-6 * shorter * ti.max(ti.abs(low), ti.abs(high))
+    first = (low * shorter + n_pixels - 1.0) * 0.5 - margin
+    last = (high * shorter + n_pixels - 1.0) * 0.5 + margin
+    # Clamped as floats: far-away corners do not fit an int.
+    first = ti.max(ti.min(ti.ceil(first), n_pixels), 0.0)
+    last = ti.max(ti.min(ti.floor(last), n_pixels - 1.0), -1.0)
+    return ti.cast(first, ti.i32), ti.cast(last, ti.i32)
+
+
+@cache
+def setup_kernel(dtype: Any, distance: str, cull: str) -> Any:
+    """Return the kernel that turns corners into records and pixel boxes."""
+    finite = is_finite(dtype)
+    # Four roundings of the precision: below that the sign of an area is noise.
+    flat = 4.0 * (2.0**-23 if dtype == ti.f32 else 2.0**-52)
+
+    @ti.func
+    def classify(corners: ti.template(), attributes: ti.template(), n, m, area2, longest2):
+        """Return -1 for a face to render, else why not; 3 is a culled one."""
+        reason = -1
+        if ti.abs(area2) <= flat * longest2:
+            reason = DEGENERATE
+        if ti.min(corners[n, 0, 2], corners[n, 1, 2], corners[n, 2, 2]) <= 0.0:
+            reason = BEHIND
+        ok = finite(area2) and finite(longest2)
+        for k in ti.static(range(3)):
+            for axis in ti.static(range(3)):
+                ok = ok and finite(corners[n, k, axis])
+            for c in range(attributes.shape[2]):
+                ok = ok and finite(attributes[m, k, c])
+        if not ok:
+            reason = NON_FINITE
+        if ti.static(cull == "back"):
+            if reason == -1 and area2 < 0.0:
+                reason = CULLED
+        if ti.static(cull == "front"):
+            if reason == -1 and area2 > 0.0:
+                reason = CULLED
+        return reason
+
+    @ti.kernel
+    def setup(
+        corners: array(dtype, 3),  # [N, 3, 3] x, y in NDC, view depth
+        attributes: array(dtype, 3),  # [M, 3, C]
+        views: array(ti.i32, 2),  # [B, 3] first corner record, first attribute record, faces
+        height: dtype,
+        width: dtype,
+        n_chunks: ti.i32,  # every view's faces are cut into this many tasks
+        reach: dtype,  # faces are felt this far outside, in units of the distance metric
+        records: array(dtype, 2),  # [N, RECORD] out
+        boxes: array(ti.i32, 2),  # [N, 4] out: first and last column, first and last row
+        skipped: array(ti.i32, 1),  # [3] in, out: zero before; faces left out, by reason
+    ):
+        shorter = ti.min(height, width)
+        for worker in range(views.shape[0] * n_chunks * TASK):
+            if worker % TASK == 0:
+                b, chunk = worker // TASK // n_chunks, worker // TASK % n_chunks
+                n_faces = views[b, 2]
+                for f in range(n_faces * chunk // n_chunks, n_faces * (chunk + 1) // n_chunks):
+                    n = views[b, 0] + f
+                    p0 = ti.Vector([corners[n, 0, 0], corners[n, 0, 1]])
+                    p1 = ti.Vector([corners[n, 1, 0], corners[n, 1, 1]])
+                    p2 = ti.Vector([corners[n, 2, 0], corners[n, 2, 1]])
+                    area2 = cross2(p1 - p0, p2 - p0)
+                    longest2 = ti.max(length2(p1 - p0), length2(p2 - p1), length2(p0 - p2))
+                    reason = classify(corners, attributes, n, views[b, 1] + f, area2, longest2)
+                    boxes[n, 0], boxes[n, 1], boxes[n, 2], boxes[n, 3] = 0, -1, 0, -1
+                    if reason == -1:
+                        z = ti.Vector([corners[n, 0, 2], corners[n, 1, 2], corners[n, 2, 2]])
+                        write_record(records, n, p0, p1, p2, area2, z)
+                        low, high = ti.min(p0, p1, p2), ti.max(p0, p1, p2)
+                        grow = ti.Vector([reach, reach])
+                        if ti.static(distance == "barycentric"):
+                            # All w_k > -reach: the triangle scaled by 1 + 3 reach about its centroid.
+                            center = (p0 + p1 + p2) / 3.0
+                            grow = 3.0 * reach * ti.max(high - center, center - low)
+                        low -= grow
+                        high += grow
+                        boxes[n, 0], boxes[n, 1] = pixel_range(low[0], high[0], width, shorter)
+                        boxes[n, 2], boxes[n, 3] = pixel_range(-high[1], -low[1], height, shorter)
+                    elif reason != CULLED:
+                        skipped[reason] += 1
+
+    return setup
+
+
+@ti.func
+def read_record(records: ti.template(), n):
+    """Load face n as named vectors."""
+    return ti.Struct(
+        p0=ti.Vector([records[n, 0], records[n, 1]]),
+        p1=ti.Vector([records[n, 2], records[n, 3]]),
+        p2=ti.Vector([records[n, 4], records[n, 5]]),
+        inverse_length2=ti.Vector([records[n, 6], records[n, 7], records[n, 8]]),
+        inverse_area2=records[n, 9],
+        z=ti.Vector([records[n, 10], records[n, 11], records[n, 12]]),
+        r=ti.Vector([records[n, 13], records[n, 14], records[n, 15]]),
+    )
