@@ -3,18 +3,23 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from taichi_softras.errors import ArgumentError, ShapeError, check_shape
+from taichi_softras.intrinsics import (
+    Size,
+    check_size,
+    half_heights_from_pixels,
+    pixels_from_half_heights,
+)
 from taichi_softras.transforms import (
     check_finite,
     check_rotation,
     normalize,
-    promote,
+    promote_batch,
     rigid,
     rigid_inverse,
     rotation_looking_along,
@@ -22,7 +27,6 @@ from taichi_softras.transforms import (
 )
 
 Numbers = float | Sequence[float] | Tensor
-Size = int | tuple[int, int]
 
 # Depth at which points in the eye's own plane are projected, so that no 1/0 reaches a gradient.
 _SMALLEST_DEPTH = 1e-12
@@ -66,7 +70,7 @@ class Camera:
         if not bool((self.focal > 0.0).all()):
             raise ArgumentError(f"`focal` must be positive, got {self.focal.detach().tolist()}.")
         if self.image_size is not None:
-            object.__setattr__(self, "image_size", _check_size("image_size", self.image_size))
+            object.__setattr__(self, "image_size", check_size("image_size", self.image_size))
 
     @staticmethod
     def orbit(
@@ -93,11 +97,13 @@ class Camera:
             orthographic_height: World units that the image is high; replaces `fov`. [] or [B]
             image_size: Default size of renders, (height, width) or the side of a square.
         """
-        height = fov if orthographic_height is None else orthographic_height
-        names = ("distance", "elevation", "azimuth", _scale_name(orthographic_height), "at")
-        given = dict(zip(names, (distance, elevation, azimuth, height, at), strict=True))
-        ranks = {name: 1 if name == "at" else 0 for name in names}
-        distance, elevation, azimuth, scale, at = _batch(ranks, given)
+        distance, elevation, azimuth, at, scale = promote_batch(
+            distance=(distance, ""),
+            elevation=(elevation, ""),
+            azimuth=(azimuth, ""),
+            at=(at, "3"),
+            **_scale_argument(fov, orthographic_height),
+        )
         if bool((distance < 0.0).any()):
             raise ArgumentError(f"`distance` must not be negative, got {float(distance.min())}.")
         e, a = elevation * (math.pi / 180.0), azimuth * (math.pi / 180.0)
@@ -131,11 +137,9 @@ class Camera:
         Raises:
             ArgumentError: `eye` equals `at`, or `up` is parallel to the line of sight.
         """
-        height = fov if orthographic_height is None else orthographic_height
-        names = ("eye", "at", "up", _scale_name(orthographic_height))
-        ranks = dict(zip(names, (1, 1, 1, 0), strict=True))
-        given = dict(zip(names, (eye, at, up, height), strict=True))
-        eye, at, up, scale = _batch(ranks, given)
+        eye, at, up, scale = promote_batch(
+            eye=(eye, "3"), at=(at, "3"), up=(up, "3"), **_scale_argument(fov, orthographic_height)
+        )
         forward = at - eye
         if bool((forward == 0.0).all(dim=-1).any()):
             raise ArgumentError("`eye` and `at` must differ: there is no direction to look in.")
@@ -173,11 +177,10 @@ class Camera:
         Raises:
             ArgumentError: K has skew or R is not a rotation.
         """
-        given = {"K": K, "R": R, "t": t}
-        intrinsics, rotation, translation = _batch({"K": 2, "R": 2, "t": 1}, given)
+        intrinsics, rotation, translation = promote_batch(K=(K, "3 3"), R=(R, "3 3"), t=(t, "3"))
         check_rotation("R", rotation)
-        size = _check_size("image_size", image_size)
-        focal, center = _half_heights_from_pixels(intrinsics, size)
+        size = check_size("image_size", image_size)
+        focal, center = half_heights_from_pixels(intrinsics, size)
         return Camera(
             view_from_world=rigid(rotation, translation),
             focal=focal,
@@ -207,18 +210,15 @@ class Camera:
             raise ArgumentError("Give either `fov` or `K` (with `image_size`), not both.")
         if fov is None and image_size is None:
             raise ArgumentError("`image_size` must be given with `K`, whose unit is the pixel.")
-        names = ("camera_to_world", "K" if fov is None else "fov")
-        ranks = dict(zip(names, (2, 2 if fov is None else 0), strict=True))
-        given = dict(zip(names, (camera_to_world, K if fov is None else fov), strict=True))
-        pose, lens = _batch(ranks, given)
-        check_shape("camera_to_world", pose.shape, "B 4 4")
+        lens = {"K": (K, "3 3")} if fov is None else {"fov": (fov, "")}
+        pose, lens_values = promote_batch(camera_to_world=(camera_to_world, "4 4"), **lens)
         check_rotation("camera_to_world[:3, :3]", pose[:, :3, :3])
         view_from_world = rigid_inverse(pose @ _opengl_from_opencv(pose))
         if image_size is None or fov is not None:
             rotation, eye = view_from_world[:, :3, :3], pose[:, :3, 3]
-            return _posed(rotation, eye, lens, False, image_size)
-        size = _check_size("image_size", image_size)
-        focal, center = _half_heights_from_pixels(lens, size)
+            return _posed(rotation, eye, lens_values, False, image_size)
+        size = check_size("image_size", image_size)
+        focal, center = half_heights_from_pixels(lens_values, size)
         return Camera(view_from_world=view_from_world, focal=focal, center=center, image_size=size)
 
     @staticmethod
@@ -302,13 +302,8 @@ class Camera:
             K [B, 3, 3] in pixels, R [B, 3, 3] and t [B, 3] into view coordinates.
         """
         height, width = self._size("image_size", image_size)
-        half = 0.5 * height
-        fx, fy = (self.focal * half).unbind(dim=-1)
-        cx = 0.5 * width + self.center[:, 0] * half
-        cy = half - self.center[:, 1] * half
-        zero, one = torch.zeros_like(fx), torch.ones_like(fx)
-        entries = torch.stack([fx, zero, cx, zero, fy, cy, zero, zero, one], dim=-1)
-        return entries.reshape(-1, 3, 3), *self._rotation_translation()
+        K = pixels_from_half_heights(self.focal, self.center, (height, width))
+        return K, self.view_from_world[:, :3, :3], self.view_from_world[:, :3, 3]
 
     def view_from_points(self, points_world: Tensor) -> Tensor:
         """Bring world points into view space.
@@ -318,7 +313,7 @@ class Camera:
                 camera sees every set. [V, 3] or [B, V, 3]
 
         Returns:
-            x right, y down, z forward from the eye. [B, V, 3]
+            x right, y down, z forward from the eye; the wider dtype of both. [B, V, 3]
         """
         shape = list(points_world.shape)
         fits = points_world.ndim == 2 or (
@@ -328,7 +323,13 @@ class Camera:
             raise ShapeError(
                 f"`points_world` must have shape [V, 3] or [{len(self)}, V, 3], got {shape}."
             )
-        return transform_points(self.view_from_world, points_world)
+        if points_world.device != self.device:
+            raise ArgumentError(
+                f"`points_world` is on {points_world.device} but the camera on {self.device}; "
+                "move one of them with .to(device)."
+            )
+        dtype = torch.promote_types(points_world.dtype, self.dtype)
+        return transform_points(self.view_from_world.to(dtype), points_world.to(dtype))
 
     def ndc_from_view(self, points_view: Tensor, size: Size | None = None) -> Tensor:
         """Project view points to normalised device coordinates.
@@ -369,45 +370,19 @@ class Camera:
         cx, cy = (c.reshape(spread) for c in self.center.unbind(dim=-1))
         return torch.stack([fx * x + cx, cy - fy * y], dim=-1)
 
-    def _rotation_translation(self) -> tuple[Tensor, Tensor]:
-        return self.view_from_world[:, :3, :3], self.view_from_world[:, :3, 3]
-
     def _size(self, name: str, size: Size | None) -> tuple[int, int]:
         if size is not None:
-            return _check_size(name, size)
+            return check_size(name, size)
         if self.image_size is None:
             raise ArgumentError(f"`{name}` must be given: this camera has no `image_size`.")
         return self.image_size
 
 
-def _check_size(name: str, size: Any) -> tuple[int, int]:
-    """Return (height, width), or say what is wrong with it."""
-    pair = tuple(size) if isinstance(size, Sequence) else (size, size)
-    if len(pair) != 2 or not all(isinstance(side, Integral) for side in pair) or min(pair) < 1:
-        raise ArgumentError(f"`{name}` must be positive pixels, (height, width), got {size!r}.")
-    return int(pair[0]), int(pair[1])
-
-
-def _scale_name(orthographic_height: object) -> str:
-    return "fov" if orthographic_height is None else "orthographic_height"
-
-
-def _batch(ranks: dict[str, int], given: dict[str, Any]) -> list[Tensor]:
-    """Bring finite arguments of the given ranks (a batch axis may be missing) to one batch."""
-    tensors = promote(**given)
-    sides = {"at": "3", "eye": "3", "up": "3", "t": "3", "K": "3 3", "R": "3 3"}
-    counts: dict[str, int] = {}
-    for i, (name, rank) in enumerate(ranks.items()):
-        value = tensors[i][None] if tensors[i].ndim == rank else tensors[i]
-        pattern = f"B {sides.get(name, '4 4' if rank == 2 else '')}"
-        check_shape(name, value.shape, pattern)
-        check_finite(name, value)
-        tensors[i], counts[name] = value, value.shape[0]
-    views = max(counts.values(), key=lambda count: (count != 1, count))
-    if set(counts.values()) - {1, views}:
-        said = ", ".join(f"`{name}` {count}" for name, count in counts.items())
-        raise ShapeError(f"Batches must have one length, or be 1, got {said}.")
-    return [value.expand(views, *value.shape[1:]) for value in tensors]
+def _scale_argument(fov: Any, orthographic_height: Any) -> dict[str, tuple[Any, str]]:
+    """Name the one of the two that sets the image's scale, as an argument of `promote_batch`."""
+    if orthographic_height is None:
+        return {"fov": (fov, "")}
+    return {"orthographic_height": (orthographic_height, "")}
 
 
 def _posed(
@@ -427,27 +402,8 @@ def _posed(
         focal=torch.stack([focal, focal], dim=-1),
         center=torch.zeros_like(eye[:, :2]),
         orthographic=orthographic,
-        image_size=None if image_size is None else _check_size("image_size", image_size),
+        image_size=None if image_size is None else check_size("image_size", image_size),
     )
-
-
-def _half_heights_from_pixels(K: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Split intrinsics [B, 3, 3] in pixels into `focal` and `center` in half image heights."""
-    height, width = size
-    k = K.detach()
-    slack = 1e-6 * k[:, 0, 0].abs()
-    if bool((k[:, 0, 1].abs() > slack).any()) or bool((k[:, 1, 0].abs() > slack).any()):
-        raise ArgumentError(
-            f"`K` must have no skew, got K[0, 1] = {k[:, 0, 1].tolist()}, K[1, 0] = "
-            f"{k[:, 1, 0].tolist()}; undistort the images, or drop it if it is negligible."
-        )
-    if not torch.allclose(k[:, 2], k.new_tensor([0.0, 0.0, 1.0])):
-        raise ArgumentError(f"`K` must end in the row [0, 0, 1], got {k[:, 2].tolist()}.")
-    if not bool((torch.stack([k[:, 0, 0], k[:, 1, 1]]) > 0.0).all()):
-        raise ArgumentError("`K` must have positive focal lengths K[0, 0] and K[1, 1].")
-    focal = torch.stack([K[:, 0, 0], K[:, 1, 1]], dim=-1) * (2.0 / height)
-    center = [(2.0 * K[:, 0, 2] - width) / height, (height - 2.0 * K[:, 1, 2]) / height]
-    return focal, torch.stack(center, dim=-1)
 
 
 def _opengl_from_opencv(like: Tensor) -> Tensor:

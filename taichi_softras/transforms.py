@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from taichi_softras.errors import ArgumentError, ShapeError
+from taichi_softras.errors import ArgumentError, ShapeError, check_shape
 
 
 def promote(**values: Any) -> list[Tensor]:
@@ -35,6 +35,30 @@ def promote(**values: Any) -> list[Tensor]:
         raise ArgumentError(f"Tensors must be on one device, got {where}.")
     device = next(iter(devices.values()), torch.device("cpu"))
     return [t.to(device=device, dtype=dtype) for t in tensors.values()]
+
+
+def promote_batch(**arguments: tuple[Any, str]) -> list[Tensor]:
+    """Promote finite arguments, and give them one batch axis.
+
+    Args:
+        **arguments: Value and axes of one item, such as `eye=(eye, "3")`; a leading batch axis
+            may be missing, or have length 1.
+
+    Returns:
+        Tensors with a leading axis of the common length B, in order. [B, ...]
+    """
+    tensors = promote(**{name: value for name, (value, _) in arguments.items()})
+    counts: dict[str, int] = {}
+    for i, (name, (_, axes)) in enumerate(arguments.items()):
+        value = tensors[i][None] if tensors[i].ndim == len(axes.split()) else tensors[i]
+        check_shape(name, value.shape, f"B {axes}")
+        check_finite(name, value)
+        tensors[i], counts[name] = value, value.shape[0]
+    views = max(counts.values(), key=lambda count: (count != 1, count))
+    if set(counts.values()) - {1, views}:
+        said = ", ".join(f"`{name}` {count}" for name, count in counts.items())
+        raise ShapeError(f"Batches must have one length, or be 1, got {said}.")
+    return [value.expand(views, *value.shape[1:]) for value in tensors]
 
 
 def _is_foreign(value: Any) -> bool:

@@ -201,6 +201,14 @@ def test_one_camera_sees_a_batch_of_point_sets_and_many_cameras_see_one():
         many.view_from_points(points[:2])
 
 
+def test_points_and_cameras_of_two_precisions_meet_in_the_wider_one():
+    camera = Camera.orbit(5.0, 10.0, 20.0)
+    assert camera.pixels_from_points(POINTS, 8).dtype == torch.float64
+    assert camera.to(torch.float64).pixels_from_points(POINTS.float(), 8).dtype == torch.float64
+    with pytest.raises(ArgumentError, match="on meta but the camera on cpu"):
+        camera.view_from_points(torch.zeros(4, 3, device="meta"))
+
+
 def test_ndc_takes_faces_of_corners():
     camera = Camera.orbit(5.0, 10.0, [20.0, 60.0], tensor(50.0))
     view = camera.view_from_points(POINTS)
