@@ -1,6 +1,9 @@
 """Soft rasterization in Taichi, differentiable everywhere."""
 
+from taichi_softras import losses as losses
 from taichi_softras import reference as reference
+from taichi_softras import shapes as shapes
+from taichi_softras.camera import Camera as Camera
 from taichi_softras.errors import ArgumentError as ArgumentError
 from taichi_softras.errors import BackendError as BackendError
 from taichi_softras.errors import DerivativeError as DerivativeError
@@ -9,6 +12,18 @@ from taichi_softras.errors import ShapeError as ShapeError
 from taichi_softras.errors import SoftRasError as SoftRasError
 from taichi_softras.inputs import Rendering as Rendering
 from taichi_softras.inputs import SkippedFaces as SkippedFaces
+from taichi_softras.io import PosedImages as PosedImages
+from taichi_softras.io import load_image as load_image
+from taichi_softras.io import load_mesh as load_mesh
+from taichi_softras.io import load_posed_images as load_posed_images
+from taichi_softras.io import save_image as save_image
+from taichi_softras.io import save_mesh as save_mesh
+from taichi_softras.io import save_posed_images as save_posed_images
+from taichi_softras.io import save_video as save_video
+from taichi_softras.mesh import Mesh as Mesh
+from taichi_softras.renderer import render as render
 from taichi_softras.runtime import init as init
 from taichi_softras.settings import RasterSettings as RasterSettings
+from taichi_softras.shading import Light as Light
+from taichi_softras.shading import shade as shade
 from taichi_softras.torch_bridge import rasterize as rasterize

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from taichi_softras.errors import ArgumentError, ShapeError, check_shape
+from taichi_softras.intrinsics import check_size
 from taichi_softras.settings import RasterSettings
 
 
@@ -54,14 +55,6 @@ class RasterInputs:
     """Image height and width in pixels."""
 
 
-def image_size(size: int | Sequence[int]) -> tuple[int, int]:
-    """Return (height, width) from one side or a pair, or raise `ArgumentError`."""
-    height, width = (size, size) if isinstance(size, int) else tuple(size)
-    if height < 1 or width < 1:
-        raise ArgumentError(f"`size` must be at least 1 x 1 pixels, got {height} x {width}.")
-    return int(height), int(width)
-
-
 def pack_inputs(
     corners_ndc: Tensor,
     corner_attributes: Tensor | None,
@@ -78,7 +71,7 @@ def pack_inputs(
         ArgumentError: A dtype, device or background cannot be used.
     """
     _check_floating("corners_ndc", corners_ndc, corners_ndc)
-    height_width = image_size(size)
+    height_width = check_size("size", size)
     if face_counts is None:
         axes = check_shape("corners_ndc", corners_ndc.shape, "B F 3 3")
         counts = [axes["F"]] * axes["B"]
@@ -124,7 +117,7 @@ def warn_about_skipped(skipped: SkippedFaces, *, _said: set[str] = set()) -> Non
 
 _REASONS = {
     "non_finite": "not finite (NaN or infinite corners or attributes)",
-    "behind": "behind the eye (a corner with view depth <= 0)",
+    "behind": "nearer than the near plane, or behind the eye",
     "degenerate": "degenerate (no area on the screen)",
 }
 

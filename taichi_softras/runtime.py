@@ -7,9 +7,9 @@ from typing import Any, Literal, get_args
 os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "0")
 os.environ.setdefault("TI_SKIP_VERSION_CHECK", "ON")
 
-import taichi as ti  # noqa: E402  (the two variables act at import)
+import taichi as ti
 
-from taichi_softras.errors import BackendError, check_choice  # noqa: E402
+from taichi_softras.errors import BackendError, check_choice
 
 Arch = Literal["auto", "cpu"]
 

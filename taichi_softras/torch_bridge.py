@@ -42,7 +42,7 @@ def rasterize(
     face_counts: Sequence[int] | None = None,
     orthographic: bool = False,
 ) -> Rendering:
-    """Blend soft triangles into images, differentiably.
+    """Blend soft triangles into images, differentiably; `render` does it for meshes and cameras.
 
     Gradients reach the corners (x, y and depth), the attributes, the background, and sigma and
     gamma where these are tensors that require grad. They are exact for the faces that count (D >=
@@ -179,7 +179,7 @@ def _render_group(
         near=settings.near,
         far=settings.far,
     )
-    result: tuple[Tensor, Tensor, Tensor, Tensor] = _Rasterize.apply(
+    result: tuple[Tensor, Tensor, Tensor, Tensor] = _Rasterize.apply(  # type: ignore[no-untyped-call]
         inputs.corners_ndc,
         attributes,
         inputs.background[:, channels],
@@ -295,7 +295,9 @@ class _Rasterize(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *d_outputs: Tensor) -> tuple[Tensor | None, ...]:
         d_alpha, d_image, d_depth, _ = d_outputs
-        gradients = _Adjoint.apply(ctx, d_alpha, d_image, d_depth, *ctx.saved_tensors)
+        gradients = _Adjoint.apply(  # type: ignore[no-untyped-call]
+            ctx, d_alpha, d_image, d_depth, *ctx.saved_tensors
+        )
         return (*gradients, None, None)
 
 
@@ -317,11 +319,15 @@ class _Adjoint(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         plan, tiles, views = primal.plan, primal.tiles, primal.views
         variant = plan.variant
+        # Taichi would allocate a .grad for every tensor that requires one.
+        d_alpha, d_image, d_depth, attributes, image, depth, state, winner = (
+            t.detach().contiguous()
+            for t in (d_alpha, d_image, d_depth, attributes, image, depth, state, winner)
+        )
         needs_corners, needs_attributes, needs_background, *needs_soft = primal.needs_input_grad[:5]
         (n, *_), background_rows = primal.shapes
         slots = state.new_empty((tiles.entry_face.shape[0], variant.slot_width))
         d_softness = state.new_zeros((tiles.tile_start.shape[0] - 1, 2))
-        d_image = d_image.contiguous()
         d_corners = d_attributes = d_background = None
         with runtime.launch_lock:
             adjoint_kernel(variant, needs_corners, needs_attributes, any(needs_soft))(
@@ -340,9 +346,9 @@ class _Adjoint(torch.autograd.Function):
                 depth,
                 state,
                 winner,
-                d_alpha.contiguous(),
+                d_alpha,
                 d_image,
-                d_depth.contiguous(),
+                d_depth,
                 slots,
                 d_softness,
             )

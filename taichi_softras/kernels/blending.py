@@ -13,12 +13,9 @@ import taichi as ti
 def interpolate(a0, a1, a2, z, r, perspective: ti.template(), linear: ti.template()):
     """Depth at barycentric coordinates a, and the weights of the corner attributes there.
 
-    Args:
-        a0, a1, a2: Barycentric coordinates on the screen.
-        z: Depth of corner 0, and how much farther corners 1 and 2 are.
-        r: 1 / depth of the corners.
-        perspective: Attributes are linear in space: u_k = a_k depth / z_k; else u_k = a_k.
-        linear: Depth is linear on the screen (orthographic views); else 1 / depth is.
+    `z` holds the depth of corner 0 and how much farther corners 1 and 2 are, `r` 1 / depth of the
+    corners. With `perspective` attributes are linear in space, u_k = a_k depth / z_k, else on the
+    screen, u_k = a_k. With `linear`, depth is linear on the screen (orthographic views).
 
     Depth is summed from differences to corner 0: small faces then have depths that are right to
     half a unit in the last place, which is what limits small gammas.

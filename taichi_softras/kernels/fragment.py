@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import taichi as ti
 
-from taichi_softras.kernels import blending, coverage, triangle
+from taichi_softras.kernels import coverage, triangle
 from taichi_softras.kernels.types import exp_negative
 
 

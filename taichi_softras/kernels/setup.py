@@ -133,7 +133,7 @@ def setup_kernel(dtype: Any, distance: str, cull: str) -> Any:
                         low, high = ti.min(p0, p1, p2), ti.max(p0, p1, p2)
                         grow = ti.Vector([reach, reach])
                         if ti.static(distance == "barycentric"):
-                            # All w_k > -reach: the triangle scaled by 1 + 3 reach about its centroid.
+                            # All w_k > -reach: the triangle, 1 + 3 reach times as large.
                             center = (p0 + p1 + p2) / 3.0
                             grow = 3.0 * reach * ti.max(high - center, center - low)
                         low -= grow

@@ -11,7 +11,7 @@ from typing import Any
 import taichi as ti
 
 from taichi_softras.kernels.setup import length2
-from taichi_softras.kernels.types import TILE, TASK, array
+from taichi_softras.kernels.types import TASK, TILE, array
 
 
 @cache

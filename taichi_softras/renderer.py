@@ -1,0 +1,221 @@
+"""Render meshes: project the vertices, clip at the near plane, gather corners, rasterize."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from taichi_softras.camera import Camera
+from taichi_softras.errors import ArgumentError, ShapeError
+from taichi_softras.inputs import Rendering, warn_about_skipped
+from taichi_softras.intrinsics import Size, check_size
+from taichi_softras.mesh import Mesh
+from taichi_softras.settings import RasterSettings
+from taichi_softras.shading import Light, shade
+from taichi_softras.torch_bridge import rasterize
+
+
+def render(
+    mesh: Mesh | Sequence[Mesh],
+    camera: Camera,
+    size: Size | None = None,
+    *,
+    settings: RasterSettings | None = None,
+    background: float | Sequence[float] | Tensor | None = None,
+    light: Light | None = None,
+) -> Rendering:
+    """Render a mesh from a batch of cameras, differentiably.
+
+    Gradients reach vertices, colours, every tensor of the camera and of the light, the
+    background, sigma and gamma. Faces that cross the near plane are clipped there; faces wholly
+    nearer contribute nothing.
+
+    Args:
+        mesh: One mesh for all views, one with vertices [B, V, 3], or B different meshes.
+        camera: B cameras, or one for all meshes.
+        size: Image height and width in pixels, or one side of a square; by default the camera's.
+        settings: How triangles become pixels.
+        background: What is behind the mesh: a number, [C], or an image [B, H, W, C]; 0 if None.
+        light: Shades the mesh's colours before rendering; None draws them as they are.
+
+    Returns:
+        image [B, H, W, C] with the mesh's colour channels (3 if it has no colours: white, or
+        grey under a light), alpha [B, H, W], depth [B, H, W] in world units.
+
+    Raises:
+        ShapeError: Meshes, cameras and background do not fit each other.
+        ArgumentError: A value, dtype or device cannot be used.
+    """
+    settings = settings or RasterSettings()
+    size = camera.image_size if size is None else size
+    if size is None:
+        raise ArgumentError("`size` must be given: this camera has no `image_size`.")
+    height_width = check_size("size", size)
+    meshes = [mesh] if isinstance(mesh, Mesh) else list(mesh)
+    lit = [m if light is None else shade(m, light) for m in meshes]
+    if isinstance(mesh, Mesh):
+        parts = _triangles(lit[0], camera, height_width, settings.near)
+    else:
+        parts = _concatenate(lit, camera, height_width, settings.near)
+    rendering = rasterize(
+        parts.corners_ndc,
+        parts.attributes,
+        size=height_width,
+        settings=settings,
+        background=background,
+        face_counts=parts.face_counts,
+        orthographic=camera.orthographic,
+    )
+    skipped = rendering.skipped._replace(behind=rendering.skipped.behind + parts.behind)
+    warn_about_skipped(skipped)
+    return rendering._replace(skipped=skipped)
+
+
+class _Triangles(NamedTuple):
+    """Projected triangles, as `rasterize` takes them."""
+
+    corners_ndc: Tensor  # [B, F, 3, 3], or [N, 3, 3] with face_counts
+    attributes: Tensor  # [B or 1, F, 3, C], or [N, 3, C] with face_counts
+    face_counts: list[int] | None
+    behind: int  # faces dropped because they are wholly nearer than the near plane
+
+    def packed(self) -> "_Triangles":
+        """Return the same triangles with face_counts."""
+        if self.face_counts is not None:
+            return self
+        views, faces = self.corners_ndc.shape[:2]
+        return _Triangles(
+            self.corners_ndc.flatten(0, 1),
+            self.attributes.expand(views, *self.attributes.shape[1:]).flatten(0, 1),
+            [faces] * views,
+            self.behind,
+        )
+
+
+def _triangles(mesh: Mesh, camera: Camera, size: tuple[int, int], near: float) -> _Triangles:
+    """Project one mesh into all views."""
+    camera = _matching(camera, mesh)
+    finite = mesh.vertices.detach().isfinite().all(-1)
+    all_finite = bool(finite.all())
+    # A NaN would spread through the projection's backward pass to the camera.
+    vertices = mesh.vertices if all_finite else mesh.vertices.where(finite[..., None], 0.0)
+    points_view = camera.view_from_points(vertices)
+    attributes = _corner_attributes(mesh)
+    if points_view.shape[0] != len(camera):
+        camera = camera[[0] * points_view.shape[0]]
+    broken = None if all_finite else ~finite[..., mesh.faces].all(-1).expand(len(camera), -1)
+    if bool((points_view.detach()[..., 2] < near).any()):
+        return _clip(points_view[:, mesh.faces], attributes, broken, camera, size, near)
+    corners_ndc = camera.ndc_from_view(points_view, size)[:, mesh.faces]
+    if broken is not None:
+        corners_ndc = corners_ndc.masked_fill(broken[..., None, None], torch.nan)
+    return _Triangles(corners_ndc, attributes, None, 0)
+
+
+def _matching(camera: Camera, mesh: Mesh) -> Camera:
+    """Bring the camera to the mesh's dtype, and check that the two fit."""
+    if camera.device != mesh.vertices.device:
+        raise ArgumentError(
+            f"`camera` must be on the mesh's device {mesh.vertices.device}, got {camera.device}."
+        )
+    if mesh.vertices.ndim == 3 and len({1, len(camera), mesh.vertices.shape[0]}) > 2:
+        raise ShapeError(
+            f"`mesh` has {mesh.vertices.shape[0]} sets of vertices, but `camera` holds "
+            f"{len(camera)} views; they must be equal, or one of them 1."
+        )
+    return camera.to(mesh.vertices.dtype)
+
+
+def _corner_attributes(mesh: Mesh) -> Tensor:
+    """Colours at each face's corners, white where the mesh has none. [B or 1, F, 3, C]."""
+    if mesh.face_colors is not None:
+        colors = mesh.face_colors[..., None, :].expand(*mesh.face_colors.shape[:-1], 3, -1)
+    elif mesh.vertex_colors is not None:
+        colors = mesh.vertex_colors[..., mesh.faces, :]
+    else:
+        colors = mesh.vertices.new_ones((mesh.n_faces, 3, 3))
+    return colors if colors.ndim == 4 else colors[None]
+
+
+def _concatenate(
+    meshes: list[Mesh], camera: Camera, size: tuple[int, int], near: float
+) -> _Triangles:
+    """Project different meshes, one a view."""
+    if not meshes:
+        raise ArgumentError("`mesh` must hold at least one mesh, got an empty sequence.")
+    if len(camera) not in (1, len(meshes)):
+        raise ShapeError(
+            f"`mesh` holds {len(meshes)} meshes, but `camera` holds {len(camera)} views; give one "
+            "camera for all meshes or one for each."
+        )
+    for i, mesh in enumerate(meshes):
+        if mesh.vertices.ndim == 3:
+            raise ShapeError(
+                f"`mesh[{i}]` must have vertices [V, 3] in a sequence of meshes, "
+                f"got {list(mesh.vertices.shape)}."
+            )
+    parts = [
+        _triangles(mesh, camera[i % len(camera)], size, near).packed()
+        for i, mesh in enumerate(meshes)
+    ]
+    channels = {part.attributes.shape[-1] for part in parts}
+    if len(channels) > 1:
+        raise ShapeError(f"`mesh` must hold meshes of equal channels, got {sorted(channels)}.")
+    return _Triangles(
+        torch.cat([part.corners_ndc for part in parts]),
+        torch.cat([part.attributes for part in parts]),
+        [count for part in parts for count in part.face_counts or []],
+        sum(part.behind for part in parts),
+    )
+
+
+def _clip(
+    corners_view: Tensor,  # [B, F, 3, 3]
+    attributes: Tensor,  # [B or 1, F, 3, C]
+    broken: Tensor | None,  # [B, F] faces with a corner that is not finite
+    camera: Camera,
+    size: tuple[int, int],
+    near: float,
+) -> _Triangles:
+    """Cut faces at the near plane: one corner in front leaves a triangle, two leave two."""
+    views, faces = corners_view.shape[:2]
+    if broken is not None:
+        corners_view = corners_view.masked_fill(broken[..., None, None], torch.nan)
+    both = torch.cat([corners_view, attributes.expand(views, -1, -1, -1)], -1).flatten(0, 1)
+    front = both.detach()[..., 2] >= near  # [B F, 3]
+    n_front = front.sum(1)
+    unclipped = n_front == 3
+    if broken is not None:  # kept, so that the rasterizer counts them
+        unclipped |= broken.flatten()
+    pieces, owners = [both[unclipped]], [unclipped.nonzero()[:, 0]]
+    for corners_in_front in (1, 2):
+        owner = ((n_front == corners_in_front) & ~unclipped).nonzero()[:, 0]
+        # Turn each face so that the corner that differs from the other two comes first.
+        odd = (front[owner] == (corners_in_front == 1)).to(torch.uint8).argmax(1)
+        turn = (odd[:, None] + torch.arange(3, device=odd.device)) % 3
+        a, b, c = both[owner].gather(1, turn[..., None].expand(-1, -1, both.shape[-1])).unbind(1)
+        ab, ca = _cut(a, b, near), _cut(a, c, near)
+        if corners_in_front == 1:
+            pieces.append(torch.stack([a, ab, ca], 1))
+        else:
+            pieces += [torch.stack([ab, b, c], 1), torch.stack([ab, c, ca], 1)]
+        owners += [owner] * corners_in_front
+    owner = torch.cat(owners)
+    order = owner.argsort(stable=True)
+    view = owner[order] // faces
+    clipped = torch.cat(pieces)[order]
+    behind = int(((n_front == 0) & ~unclipped).sum())
+    return _Triangles(
+        camera[view].ndc_from_view(clipped[..., :3], size),
+        clipped[..., 3:],
+        torch.bincount(view, minlength=views).tolist(),
+        behind,
+    )
+
+
+def _cut(a: Tensor, b: Tensor, near: float) -> Tensor:
+    """Point of the segment a b on the near plane, with its attributes; exactly at depth near."""
+    t = (near - a[:, 2:3]) / (b[:, 2:3] - a[:, 2:3])
+    point = a + t * (b - a)
+    return torch.cat([point[:, :2], torch.full_like(t, near), point[:, 3:]], 1)
