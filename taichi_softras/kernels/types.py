@@ -9,7 +9,7 @@ TILE = 8
 """Side of a square tile in pixels; one row is one AVX register of float32."""
 
 TASK = 512
-"""Iterations that Taichi gives a CPU thread at the least: a task is that many, all but one empty."""
+"""Iterations that Taichi gives a CPU thread at the least: a task is that many, all but one idle."""
 
 RECORD = 16
 """Numbers in a face record, see `setup.write_record`."""
