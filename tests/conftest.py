@@ -1,0 +1,78 @@
+"""What every test runs under: one Taichi backend, poisoned memory, reproducible hypothesis."""
+
+import os
+
+import hypothesis
+import pytest
+import torch
+
+from taichi_softras import errors, runtime
+
+hypothesis.settings.register_profile(
+    "dev", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.register_profile(
+    "ci", hypothesis.settings.get_profile("dev"), derandomize=True, database=None
+)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+# Tests are many small tensors, and pytest-xdist already fills the cores.
+torch.set_num_threads(1)
+
+ARCHES = ("cpu", "cuda", "vulkan", "opengl", "metal")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--arch",
+        default="cpu",
+        choices=ARCHES,
+        help="Taichi backend of the tests that render; one backend a process.",
+    )
+
+
+def pytest_collection_modifyitems(items):
+    """Keep a file's tests in one pytest-xdist worker, whose kernels are compiled already."""
+    for item in items:
+        if not any(item.iter_markers("xdist_group")):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+@pytest.fixture(scope="session")
+def arch(request):
+    """Start Taichi on the backend under test, or skip and say why it is not there."""
+    name = request.config.getoption("--arch")
+    try:
+        return runtime.init(name)
+    except (errors.BackendError, errors.ArgumentError) as error:
+        pytest.skip(f"--arch {name}: {error}")
+
+
+# What fresh memory may hold at worst: NaN spreads, and such an index or count is far out of range.
+_POISON_INTEGER = {torch.int8: 0x5B, torch.uint8: 0xA5, torch.int16: 0x5BAD}
+_POISON_LARGER = 0x5BADBAD
+
+
+def _poison(tensor):
+    with torch.no_grad():
+        if tensor.is_floating_point() or tensor.is_complex():
+            tensor.fill_(float("nan"))
+        elif tensor.dtype != torch.bool:
+            tensor.fill_(_POISON_INTEGER.get(tensor.dtype, _POISON_LARGER))
+    return tensor
+
+
+@pytest.fixture(autouse=True)
+def poisoned_memory(monkeypatch):
+    """Fill `torch.empty` and its kin, so that nothing can rely on memory that happens to be 0."""
+    for owner, name in (
+        (torch, "empty"),
+        (torch, "empty_like"),
+        (torch.Tensor, "new_empty"),
+    ):
+        original = getattr(owner, name)
+
+        def poisoned(*args, _original=original, **kwargs):
+            return _poison(_original(*args, **kwargs))
+
+        monkeypatch.setattr(owner, name, poisoned)
