@@ -1,0 +1,3 @@
+"""The command line, `softras`."""
+
+from taichi_softras.cli.commands import main as main
