@@ -109,7 +109,8 @@ class RenderArgs:
         cameras = scenes.sphere_cameras(self.folder.views, **drawing.framing)
         with terminal.progress("Rendering") as progress:
             posed = scenes.render_posed(drawing.mesh, cameras, **drawing.look, progress=progress)
-        source = self.mesh if self.mesh in scenes.SHAPES else str(Path(self.mesh).resolve())
+        path = Path(self.mesh)
+        source = str(path.resolve()) if path.is_file() else self.mesh
         args = {name: value for name, value in asdict(self).items() if name not in ("mesh", "out")}
         scene_folder.write(self.out, posed, {"mesh": source, **drawing.placement, "args": args})
         return f"{len(posed)} views"

@@ -5,6 +5,8 @@ from typing import Annotated
 
 from tyro import conf
 
+_SUN = (0.3, 1.0, 0.6)
+
 
 @dataclass(frozen=True)
 class CameraArgs:
@@ -80,11 +82,7 @@ class LightArgs:
     """Intensity from everywhere."""
     directional: float = 0.5
     """Intensity from one direction."""
-    light_direction: Annotated[tuple[float, float, float], conf.arg(metavar="X Y Z")] = (
-        0.3,
-        1,
-        0.6,
-    )
+    light_direction: Annotated[tuple[float, float, float], conf.arg(metavar="X Y Z")] = _SUN
     """World direction towards the light; y is up."""
     flat: bool = False
     """Light each face evenly, as suits meshes with edges."""
