@@ -155,7 +155,7 @@ def _pack_attributes(
             f"`corner_attributes` must have shape [{wanted.replace(' ', ', ')}] with the faces and "
             f"views of `corners_ndc` {list(corners_ndc.shape)}, got {list(attributes.shape)}."
         )
-    return attributes.reshape(-1, 3, attributes.shape[-1]), shared
+    return (attributes.flatten(0, 1) if attributes.ndim == 4 else attributes), shared
 
 
 def _pack_background(
