@@ -347,8 +347,10 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                                 s[4] += d4
                                 s[5] += d5
                         slot = entry_slot[entry]
-                        for k in ti.static(range(width_slot)):
-                            slots[slot, k] = s[k]
+                        # Two loops, because Taichi warns about unrolling more than 32 iterations.
+                        for row in ti.static(range(width_slot // 3)):
+                            for k in ti.static(range(3)):
+                                slots[slot, 3 * row + k] = s[3 * row + k]
                     if ti.static(softness):
                         d_softness[tile, 0] = d_x_x
                         d_softness[tile, 1] = d_logit_depth
