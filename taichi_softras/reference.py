@@ -85,11 +85,13 @@ def usable_faces(
     corners: Tensor, attributes: Tensor, settings: RasterSettings
 ) -> tuple[Tensor, SkippedFaces]:
     """Which faces can be rendered [F] bool, and how many cannot, by reason."""
-    finite = corners.isfinite().all(-1).all(-1) & attributes.isfinite().flatten(1).all(-1)
-    behind = finite & (corners[..., 2] <= 0.0).any(-1)
     edges = corners.roll(-1, 1)[..., :2] - corners[..., :2]
     area2 = _cross(edges[:, 0], -edges[:, 2])
     longest2 = edges.square().sum(-1).amax(-1)
+    finite = corners.isfinite().all(-1).all(-1) & attributes.isfinite().flatten(1).all(-1)
+    # Squares of larger corners overflow in their precision.
+    finite = finite & area2.isfinite() & longest2.isfinite()
+    behind = finite & (corners[..., 2] <= 0.0).any(-1)
     # Below this the sign of the area is rounding noise.
     flat = area2.abs() <= 4.0 * torch.finfo(corners.dtype).eps * longest2
     degenerate = finite & ~behind & flat
