@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from taichi_softras.errors import ArgumentError, check_choice
@@ -58,6 +59,10 @@ class RasterSettings:
             ("cull", Cull),
         ):
             check_choice(name, getattr(self, name), get_args(choices))
+        for name in ("eps", "dist_eps", "near", "far"):
+            value = getattr(self, name)
+            if not _is_number(value):
+                raise ArgumentError(f"`{name}` must be a number, got {value!r}.")
         _check_softness("sigma", self.sigma, "use distance='hard' for hard edges")
         _check_softness("gamma", self.gamma, "use color='hard' for a z-buffer")
         if not 0.0 <= self.dist_eps < 0.5:
@@ -70,11 +75,17 @@ class RasterSettings:
             )
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def _check_softness(name: str, value: Any, remedy: str) -> None:
     if getattr(value, "shape", ()) != ():
         raise ArgumentError(
             f"`{name}` must be a float or a 0-d tensor, got a tensor of shape {list(value.shape)}."
         )
+    if not (_is_number(value) or hasattr(value, "detach")):
+        raise ArgumentError(f"`{name}` must be a float or a 0-d tensor, got {value!r}.")
     number = float(getattr(value, "detach", lambda: value)())
     if not (math.isfinite(number) and number > 0.0):
         raise ArgumentError(f"`{name}` must be positive and finite, got {number}; {remedy}.")
