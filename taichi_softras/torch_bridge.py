@@ -70,6 +70,11 @@ def rasterize(
         BackendError: The tensors are not where Taichi runs.
         DerivativeError: On asking for a second derivative.
     """
+    if isinstance(corners_ndc, Tensor) and corners_ndc.device.type != "cpu":
+        raise BackendError(
+            f"`corners_ndc` is on {corners_ndc.device}, but this version renders on the CPU only; "
+            "move the tensors with `.cpu()`."
+        )
     settings = settings or RasterSettings()
     inputs = pack_inputs(
         corners_ndc,
@@ -79,11 +84,6 @@ def rasterize(
         background=background,
         face_counts=face_counts,
     )
-    if corners_ndc.device.type != "cpu":
-        raise BackendError(
-            f"`corners_ndc` is on {corners_ndc.device}, but this version renders on the CPU only; "
-            "move the tensors with `.cpu()`."
-        )
     runtime.init()
     channels = inputs.attributes.shape[-1]
     groups = [
