@@ -1,0 +1,96 @@
+"""Binning: every (tile, face) pair that matters is listed once, in face order."""
+
+import pytest
+import torch
+from soups import Options, soup
+
+from taichi_softras import reference, runtime
+from taichi_softras.inputs import pack_inputs
+from taichi_softras.kernels.fragment import Variant
+from taichi_softras.kernels.types import TILE
+from taichi_softras.torch_bridge import _bin_faces, _Plan
+
+pytestmark = [pytest.mark.usefixtures("arch"), pytest.mark.xdist_group("float64")]
+
+
+def binned(triangles, size, *, distance="euclidean", sigma=1e-3, dist_eps=1e-4):
+    settings = Options(distance).settings(sigma=sigma, dist_eps=dist_eps)
+    inputs = pack_inputs(
+        triangles.corners,
+        triangles.attributes,
+        size=size,
+        settings=settings,
+        background=None,
+        face_counts=None,
+    )
+    variant = Variant(
+        dtype=runtime.taichi_dtype("float64"),
+        channels=3,
+        distance=distance,
+        alpha="prod",
+        color="softmax",
+        clip="nearest",
+        perspective=True,
+        linear_depth=False,
+    )
+    plan = _Plan(
+        variant=variant,
+        cull="none",
+        size=inputs.size,
+        sigma=sigma,
+        gamma=1e-2,
+        eps=1e-3,
+        dist_eps=dist_eps,
+        near=1.0,
+        far=10.0,
+    )
+    return _bin_faces(inputs.corners_ndc, inputs.attributes, inputs.views, plan), settings
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "barycentric", "hard"])
+@pytest.mark.parametrize("sigma", [1e-6, 1e-3, 1e-1])
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (9, 17), (40, 24)])
+def test_no_tile_misses_a_face_that_reaches_one_of_its_pixels(size, sigma, distance):
+    views, faces = 2, 25
+    triangles = soup(13, faces, views=views)
+    tiles, settings = binned(triangles, size, distance=distance, sigma=sigma)
+    rows, columns = -(-size[0] // TILE), -(-size[1] // TILE)
+    listed = torch.zeros(views * rows * columns, views * faces, dtype=torch.bool)
+    for tile in range(len(listed)):
+        entries = tiles.entry_face[tiles.tile_start[tile] : tiles.tile_start[tile + 1]].long()
+        assert (entries.diff() > 0).all(), "in face order, each once"
+        listed[tile, entries] = True
+    for view in range(views):
+        inside, barycentric, _, distance2 = reference._geometry(
+            triangles.corners[view, :, :, :2], reference.pixel_centers(*size)
+        )
+        _, kept = reference._softness(inside, barycentric, distance2, settings)
+        for row in range(size[0]):
+            for column in range(size[1]):
+                tile = (view * rows + row // TILE) * columns + column // TILE
+                needed = kept[row * size[1] + column]
+                assert listed[tile, view * faces :][:faces][needed].all()
+
+
+def test_slots_are_a_permutation_grouped_by_face():
+    tiles, _ = binned(soup(13, 60, views=3), (40, 24))
+    slots = tiles.entry_slot.long()
+    assert torch.equal(slots.sort().values, torch.arange(len(slots)))
+    face_of_slot = torch.empty_like(slots)
+    face_of_slot[slots] = tiles.entry_face.long()
+    assert torch.equal(face_of_slot, face_of_slot.sort().values)
+    counts = torch.bincount(face_of_slot, minlength=180)
+    assert torch.equal(tiles.face_start.long().diff(), counts)
+
+
+def test_small_faces_touch_few_tiles():
+    """The lists are tight: two pixels' worth of face is in one tile, and at borders in more."""
+    triangles = soup(13, 500)
+    center = triangles.corners[..., :2].mean(2, keepdim=True)
+    small = torch.cat(
+        [center + 0.05 * (triangles.corners[..., :2] - center), triangles.corners[..., 2:]], -1
+    )
+    tiles, _ = binned(triangles._replace(corners=small), (64, 64), sigma=1e-7)
+    on_screen = int((tiles.face_start.diff() > 0).sum())
+    assert on_screen > 200
+    assert len(tiles.entry_face) < 1.4 * on_screen
