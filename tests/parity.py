@@ -63,6 +63,17 @@ class Case(NamedTuple):
         return self.options.settings(**{**given, **numbers})
 
 
+# Faces, image size, sigma, gamma: sides that straddle a tile, one face to many, sharp to soft.
+SHAPES: dict[str, tuple[int, Size, float, float]] = {
+    "1-face": (1, 1, 1e-1, 1e-6),
+    "below-a-tile": (5, 7, 1e-2, 1e-4),
+    "a-tile": (20, 8, 1e-4, 1e-3),
+    "above-a-tile": (60, 9, 1e-6, 1.0),
+    "many-faces": (300, 17, 1e-3, 1e-2),
+    "non-square": (30, (13, 22), 1e-5, 1e-5),
+}
+SOFTNESS = [(sigma, gamma) for sigma in (1e-6, 1e-4, 1e-1) for gamma in (1e-6, 1e-4, 1e-3, 1.0)]
+
 OUTPUTS = ("image", "alpha", "depth")
 
 

@@ -67,15 +67,16 @@ def test_the_number_of_threads_changes_no_bit():
             text=True,
             check=True,
         ).stdout.split()[-1]
-        for threads in (1, 2, 5)
+        for threads in (1, 2)
     ]
-    assert hashes == [fingerprint(1)] * 3
+    assert hashes == [fingerprint(1)] * 2
 
 
 def compiled_kernels():
     return sum(len(k.compiled_kernels) for k in gc.get_objects() if isinstance(k, Kernel))
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of what else gc finds
 def test_numbers_never_compile_anything():
     fingerprint(1, torch.float32)
     before = compiled_kernels()

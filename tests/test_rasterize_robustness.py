@@ -9,7 +9,7 @@ from soups import FLOAT32, Options, Soup, soup
 
 from taichi_softras import SkippedFaces, inputs, rasterize, reference
 
-pytestmark = [pytest.mark.usefixtures("arch"), pytest.mark.xdist_group("variants")]
+pytestmark = [pytest.mark.usefixtures("arch"), pytest.mark.xdist_group("float32")]
 
 NAN, INF = math.nan, math.inf
 CORNERS = [[-0.5, -0.4, 2.0], [0.6, -0.3, 3.0], [0.1, 0.7, 2.5]]
