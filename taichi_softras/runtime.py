@@ -1,5 +1,6 @@
 """Taichi's start-up, once: which backend runs, its number types, and a lock for compilation."""
 
+import contextlib
 import os
 import threading
 from typing import Any, Literal, get_args
@@ -32,7 +33,8 @@ def init(arch: Arch = "auto") -> str:
     check_choice("arch", arch, get_args(Arch))
     with launch_lock:
         if ti.lang.impl.get_runtime().prog is None:
-            ti.init(arch=ti.cpu, log_level=ti.WARN, offline_cache=True, fast_math=True)
+            with contextlib.redirect_stdout(None):  # Taichi announces its start unconditionally
+                ti.init(arch=ti.cpu, log_level=ti.WARN, offline_cache=True, fast_math=True)
     return backend()
 
 

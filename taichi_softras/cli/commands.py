@@ -9,11 +9,13 @@ import tyro
 
 from taichi_softras.cli import terminal
 from taichi_softras.cli.doctor import DoctorArgs
+from taichi_softras.cli.fit import FitArgs
 from taichi_softras.cli.render import RenderArgs
 from taichi_softras.errors import SoftRasError
 
 COMMANDS: dict[str, Callable[..., "Command"]] = {
     "render": RenderArgs,
+    "fit": FitArgs,
     "doctor": DoctorArgs,
 }
 """The dataclass of each command; its docstring and its fields' docstrings are the help text."""

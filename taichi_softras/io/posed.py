@@ -95,6 +95,20 @@ class PosedImages:
             names=tuple(self.names[i] for i in chosen),
         )
 
+    def shrunk(self, factor: float) -> "PosedImages":
+        """Average the images to about 1 / `factor` of their size, at least 1; the lens follows."""
+        if not factor >= 1.0:
+            raise ArgumentError(f"`factor` must be at least 1, got {factor}.")
+        old = self.size
+        size = (max(1, round(old[0] / factor)), max(1, round(old[1] / factor)))
+        ratios = torch.tensor([[size[1] / old[1]], [size[0] / old[0]], [1.0]])
+        k, r, t = self.cameras.to_matrices()
+        return PosedImages(
+            images=torch.stack([shrink(image, size) for image in self.images]),
+            cameras=Camera.from_matrices(K=k * ratios.to(k), R=r, t=t, image_size=size),
+            names=self.names,
+        )
+
     def to(self, *args: Any, **kwargs: Any) -> "PosedImages":
         """Move to a device or floating-point dtype: the arguments of `torch.Tensor.to`."""
         return PosedImages(
