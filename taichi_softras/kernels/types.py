@@ -22,7 +22,7 @@ def array(dtype: Any, ndim: int) -> Any:
 
 @ti.func
 def exp_negative_f32(y):
-    """Return exp(-y) for y >= 0 to 2e-7 + 2**-24 y relative, 0 beyond y = 80 (2e-35).
+    """Return exp(-y) for y >= 0 to 2e-7 + 8e-8 y relative, 0 beyond y = 80 (2e-35).
 
     2**-n * 2**f with the power of two put together from its bits and a fitted polynomial:
     unlike ti.exp it is plain arithmetic, so loops over pixels become SIMD code.
