@@ -227,7 +227,8 @@ def _fragments(corners: Tensor, case: Case, settings: RasterSettings) -> _Fragme
     distance = distance2.detach().sqrt()
     if options.distance == "barycentric":
         distance = barycentric.detach().amin(-1).abs()
-        slack = slack * steepness + METRIC_ROUNDINGS * unit * distance
+        # The kernels take these from float64 edge functions.
+        slack = METRIC_ROUNDINGS * unit * distance
     return _Fragments(
         inside,
         distance,

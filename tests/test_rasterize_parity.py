@@ -43,7 +43,7 @@ def test_equals_the_reference_over_a_background_image(options):
 EVERY_VARIANT = [option for option in every_option() if option.cull == "none"]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("options", EVERY_VARIANT, ids=lambda option: option.name)
 def test_every_variant_equals_the_reference(options):
     assert_parity(Case(soup(11, 12, views=2), (9, 17), options, 1e-2, 1e-2))

@@ -28,6 +28,15 @@ class Variant:
     linear_depth: bool
 
     @property
+    def position_dtype(self) -> Any:
+        """Precision of pixel centres and edge functions.
+
+        Barycentric coverage is exp(-w^2 / sigma) with w near 0 and sigma as small as 1e-6:
+        float32's rounding of w, some 1e-7 over the triangle's height, would show in the image.
+        """
+        return ti.f64 if self.distance == "barycentric" else self.dtype
+
+    @property
     def slot_width(self) -> int:
         """Numbers in one gradient slot: x, y of three corners, then depths, then attributes."""
         return 6 if self.color == "none" else 9 + 3 * self.channels
@@ -52,15 +61,24 @@ def fragment_functions(variant: Variant) -> FragmentFunctions:
     rounding = 2.0**-20 if dtype == ti.f32 else 2.0**-49
 
     @ti.func
-    def locate(p, face):
-        """Place p relative to the face.
+    def locate(p_exact, face):
+        """Place a pixel, whose centre comes in `variant.position_dtype`, relative to the face.
 
         Returns:
             w0, w1, w2: barycentric coordinates; inside: all of them >= 0.
             edge, t, n_x, n_y: nearest boundary point and the vector from it to p.
             measure: squared distance in the variant's metric.
         """
-        w0, w1, w2 = triangle.barycentric(p, face.p0, face.p1, face.p2, face.inverse_area2)
+        exact = variant.position_dtype
+        v0, v1, v2 = triangle.barycentric(
+            p_exact,
+            ti.cast(face.p0, exact),
+            ti.cast(face.p1, exact),
+            ti.cast(face.p2, exact),
+            face.inverse_area2,
+        )
+        w0, w1, w2 = ti.cast(v0, dtype), ti.cast(v1, dtype), ti.cast(v2, dtype)
+        p = ti.cast(p_exact, dtype)
         d = coverage.smallest_weight(w0, w1, w2)
         handicap = ti.cast(1.0, dtype)
         if ti.static(variant.color != "none"):

@@ -73,8 +73,8 @@ def forward_kernel(variant: Variant) -> Any:
                 while tile < views.shape[0] * tiles_per_view:
                     b = tile // tiles_per_view
                     tile_row, tile_column = tile % tiles_per_view // columns, tile % columns
-                    px = ti.Vector.zero(dtype, PIXELS)
-                    py = ti.Vector.zero(dtype, PIXELS)
+                    px = ti.Vector.zero(variant.position_dtype, PIXELS)
+                    py = ti.Vector.zero(variant.position_dtype, PIXELS)
                     silhouette = ti.Vector.zero(dtype, PIXELS)
                     reference = ti.Vector.zero(dtype, PIXELS)
                     total = ti.Vector.zero(dtype, PIXELS)
@@ -83,7 +83,12 @@ def forward_kernel(variant: Variant) -> Any:
                     sums = [ti.Vector.zero(dtype, PIXELS) for _ in ti.static(range(channels))]
                     for i in range(PIXELS):
                         px[i], py[i] = pixel_center(
-                            tile_row, tile_column, i, height, width, shorter
+                            tile_row,
+                            tile_column,
+                            i,
+                            height,
+                            width,
+                            ti.cast(shorter, variant.position_dtype),
                         )
                         silhouette[i] = 1.0 if ti.static(alpha == "prod") else 0.0
                         if ti.static(color == "softmax"):
@@ -231,8 +236,8 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                 while tile < views.shape[0] * tiles_per_view:
                     b = tile // tiles_per_view
                     tile_row, tile_column = tile % tiles_per_view // columns, tile % columns
-                    px = ti.Vector.zero(dtype, PIXELS)
-                    py = ti.Vector.zero(dtype, PIXELS)
+                    px = ti.Vector.zero(variant.position_dtype, PIXELS)
+                    py = ti.Vector.zero(variant.position_dtype, PIXELS)
                     clear = ti.Vector.zero(dtype, PIXELS)
                     reference = ti.Vector.zero(dtype, PIXELS)
                     inverse_total = ti.Vector.zero(dtype, PIXELS)
@@ -243,7 +248,12 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                     g = [ti.Vector.zero(dtype, PIXELS) for _ in ti.static(range(channels))]
                     for i in range(PIXELS):
                         px[i], py[i] = pixel_center(
-                            tile_row, tile_column, i, height, width, shorter
+                            tile_row,
+                            tile_column,
+                            i,
+                            height,
+                            width,
+                            ti.cast(shorter, variant.position_dtype),
                         )
                         r = tile_row * TILE + i // TILE
                         c = tile_column * TILE + i % TILE
