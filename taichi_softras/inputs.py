@@ -103,17 +103,20 @@ def pack_inputs(
     )
 
 
-def warn_about_skipped(skipped: SkippedFaces, *, _said: set[str] = set()) -> None:  # noqa: B006
+def warn_about_skipped(skipped: SkippedFaces) -> None:
     """Warn, once a process and reason, that faces were left out."""
     for reason, count in skipped._asdict().items():
-        if count and reason not in _said:
-            _said.add(reason)
+        if count and reason not in _warned_about:
+            _warned_about.add(reason)
             warnings.warn(
                 f"{count} faces were skipped because they are {_REASONS[reason]}; they contribute "
                 "nothing. `Rendering.skipped` counts them; this is said once.",
                 stacklevel=4,
             )
 
+
+# Reasons that this process has warned about.
+_warned_about: set[str] = set()
 
 _REASONS = {
     "non_finite": "not finite (NaN or infinite corners or attributes)",

@@ -36,7 +36,7 @@ BAD_FACES = {
 
 @pytest.fixture(autouse=True)
 def fresh_warnings():
-    inputs.warn_about_skipped.__kwdefaults__["_said"].clear()
+    inputs._warned_about.clear()
 
 
 def spoil(triangles, bad, attributes=None, where=3):
