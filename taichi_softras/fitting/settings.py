@@ -21,11 +21,11 @@ class FitSettings:
     """Largest step of the shape, in units of the object's radius."""
     color_rate: float = 3e-2
     """Adam's step for the colours' logits."""
-    smoothness: float = 8.0
+    smoothness: float = 6.0
     """Weight of the graph Laplacian in the shape's preconditioner; larger is smoother."""
     sigma_start: float = 0.7
     """Edge softness sqrt(sigma) at the first step, in pixels."""
-    sigma_end: float = 0.3
+    sigma_end: float = 0.2
     """Edge softness sqrt(sigma) at the last step, in pixels."""
     gamma_start: float = 1e-2
     """Depth softness at the first step; near and far enclose the object tightly."""
