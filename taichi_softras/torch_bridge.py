@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -86,6 +86,10 @@ def rasterize(
     )
     runtime.init()
     channels = inputs.attributes.shape[-1]
+    if channels > MAX_CHANNELS:
+        # A face with one bad channel is left out of every group, not only of its own.
+        finite = inputs.attributes.detach().isfinite().all(-1, keepdim=True).all(1, keepdim=True)
+        inputs = replace(inputs, attributes=inputs.attributes.masked_fill(~finite, torch.nan))
     groups = [
         _render_group(inputs, settings, orthographic, slice(c, c + MAX_CHANNELS))
         for c in range(0, max(channels, 1), MAX_CHANNELS)

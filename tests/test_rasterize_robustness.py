@@ -95,6 +95,18 @@ def test_a_face_with_unusable_attributes_is_skipped(value):
     assert all(gradient.isfinite().all() for gradient in gradients)
 
 
+def test_a_bad_value_in_a_late_channel_leaves_the_face_out_of_all_channels():
+    # More channels than one kernel takes are rendered in groups.
+    case = soup(5, 6, channels=12)
+    attributes = case.attributes.clone()
+    attributes[0, 2, 1, 11] = math.nan
+    got = rasterize(case.corners, attributes, size=9)
+    want = reference.rasterize(case.corners, attributes, size=9)
+    assert got.skipped == want.skipped == SkippedFaces(non_finite=1)
+    torch.testing.assert_close(got.image, want.image)
+    torch.testing.assert_close(got.alpha, want.alpha)
+
+
 def test_skipped_faces_are_warned_about_once_for_each_reason():
     settings = Options().settings(sigma=1e-2, gamma=0.1)
     flat = spoil(soup(1, 8), BAD_FACES["a line"][0])
