@@ -97,10 +97,13 @@ def _shared_palette(frames: list[NDArray[np.uint8]]) -> "Image":
     pixels = (f.reshape(-1, 3) for f in frames)
     samples = np.concatenate([p[:: max(1, len(p) // each)] for p in pixels])
     colors, counts = np.unique(samples, axis=0, return_counts=True)
-    # Each shade counts once, however many pixels have it: a large background must not use up
-    # the colours that a small highlight needs.
-    _, shades = np.unique(colors >> 2, axis=0, return_index=True)
-    chosen = Image.fromarray(colors[None, shades]).quantize(255, kmeans=1)
+    # A shade counts by the logarithm of its pixels: a large background must not use up the
+    # colours that a small highlight needs, yet flat areas want theirs nearly exact.
+    _, shades, of = np.unique(colors >> 2, axis=0, return_index=True, return_inverse=True)
+    pixels_of = np.bincount(of.reshape(-1), weights=counts)
+    pixels_of[pixels_of.argmax()] = 1.0  # the background, which comes in by itself
+    repeated = np.repeat(shades, 1 + np.rint(np.log2(pixels_of)).astype(int))
+    chosen = Image.fromarray(colors[None, repeated]).quantize(255, kmeans=1)
     background = colors[counts.argmax()]
     palette = Image.new("P", (1, 1))
     palette.putpalette([*(chosen.getpalette() or [])[: 3 * 255], *background.tolist()])
