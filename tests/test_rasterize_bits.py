@@ -12,7 +12,7 @@ import torch
 from soups import Options, soup
 from taichi.lang.kernel_impl import Kernel
 
-from taichi_softras import rasterize
+from taichi_softras import Camera, RasterSettings, rasterize, render, shapes
 
 pytestmark = [pytest.mark.usefixtures("arch"), pytest.mark.xdist_group("float64")]
 
@@ -88,3 +88,25 @@ def test_numbers_never_compile_anything():
         settings = Options().settings(gamma=gamma, dist_eps=dist_eps, near=near, far=far)
         rasterize(*triangles, size=4, settings=settings, background=torch.rand(4, 4, 3))
     assert compiled_kernels() == before
+
+
+def test_vertex_gradients_have_the_same_bits_with_several_torch_threads(arch):
+    # Indexing vertices with faces sums gradients by racing threads from 32768 numbers on.
+    mesh = shapes.icosphere(4)
+    colors = torch.rand(mesh.n_vertices, 3, generator=torch.Generator().manual_seed(0))
+    camera = Camera.orbit(2.7, 20.0, [0.0, 90.0, 180.0], 45.0)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        gradients = []
+        for _ in range(4):
+            leaves = [mesh.vertices.clone().requires_grad_(), colors.clone().requires_grad_()]
+            moved = mesh.replace(vertices=leaves[0], vertex_colors=leaves[1])
+            out = render(moved, camera, 32, settings=RasterSettings(sigma=1e-3, gamma=1e-2))
+            gradients.append(
+                torch.autograd.grad(out.image.square().sum() + out.alpha.sum(), leaves)
+            )
+    finally:
+        torch.set_num_threads(before)
+    for again in gradients[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(gradients[0], again, strict=True))
