@@ -87,8 +87,15 @@ class Mesh:
     @property
     def corners(self) -> Tensor:
         """World coordinates of each face's corners. [..., F, 3, 3]."""
-        flat = self.vertices.index_select(-2, self.faces.flatten())
-        return flat.reshape(*self.vertices.shape[:-2], self.n_faces, 3, 3)
+        return self.at_corners(self.vertices)
+
+    def at_corners(self, values: Tensor) -> Tensor:
+        """Copy vertex values to each face's corners. [..., V, C] -> [..., F, 3, C].
+
+        Indexing with `faces` would do, but its gradient is summed by racing threads.
+        """
+        flat = values.index_select(-2, self.faces.flatten())
+        return flat.reshape(*values.shape[:-2], self.n_faces, 3, values.shape[-1])
 
     @property
     def face_areas(self) -> Tensor:

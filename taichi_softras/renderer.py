@@ -106,8 +106,8 @@ def _triangles(mesh: Mesh, camera: Camera, size: tuple[int, int], near: float) -
         camera = camera[[0] * points_view.shape[0]]
     broken = None if all_finite else ~finite[..., mesh.faces].all(-1).expand(len(camera), -1)
     if bool((points_view.detach()[..., 2] < near).any()):
-        return _clip(_at_corners(points_view, mesh), attributes, broken, camera, size, near)
-    corners_ndc = _at_corners(camera.ndc_from_view(points_view, size), mesh)
+        return _clip(mesh.at_corners(points_view), attributes, broken, camera, size, near)
+    corners_ndc = mesh.at_corners(camera.ndc_from_view(points_view, size))
     if broken is not None:
         corners_ndc = corners_ndc.masked_fill(broken[..., None, None], torch.nan)
     return _Triangles(corners_ndc, attributes, None, 0)
@@ -127,21 +127,12 @@ def _matching(camera: Camera, mesh: Mesh) -> Camera:
     return camera.to(mesh.vertices.dtype)
 
 
-def _at_corners(values: Tensor, mesh: Mesh) -> Tensor:
-    """Copy vertex values to each face's corners. [..., V, C] -> [..., F, 3, C].
-
-    Indexing with `faces` would do, but its gradient is summed by racing threads.
-    """
-    flat = values.index_select(-2, mesh.faces.flatten())
-    return flat.reshape(*values.shape[:-2], mesh.n_faces, 3, values.shape[-1])
-
-
 def _corner_attributes(mesh: Mesh) -> Tensor:
     """Colours at each face's corners, white where the mesh has none. [B or 1, F, 3, C]."""
     if mesh.face_colors is not None:
         colors = mesh.face_colors[..., None, :].expand(*mesh.face_colors.shape[:-1], 3, -1)
     elif mesh.vertex_colors is not None:
-        colors = _at_corners(mesh.vertex_colors, mesh)
+        colors = mesh.at_corners(mesh.vertex_colors)
     else:
         colors = mesh.vertices.new_ones((mesh.n_faces, 3, 3))
     return colors if colors.ndim == 4 else colors[None]

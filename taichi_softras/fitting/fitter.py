@@ -100,11 +100,11 @@ class Fitter:
         images, raster = self._images(), self.raster_settings
         chosen = self._next_views(len(images))
         background = torch.rand(3, generator=self._generator)
-        out = render(self._mesh(), images.cameras[chosen], settings=raster)
+        target = images.subset(chosen)
+        out = render(self._mesh(), target.cameras, settings=raster)
         assert out.image is not None
         alpha = out.alpha[..., None]
         seen = out.image * alpha + background * (1.0 - alpha)
-        target = images.subset(chosen)
         photometric = losses.photometric(seen, target.composite(background))
         silhouette = losses.silhouette_iou(out.alpha, target.alpha)
         loss = photometric + self.settings.silhouette_weight * silhouette

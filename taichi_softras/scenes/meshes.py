@@ -58,7 +58,7 @@ def faceted(mesh: Mesh) -> Mesh:
         return mesh
     if mesh.vertex_colors is None:
         return mesh.replace(face_colors=mesh.vertices.new_full((mesh.n_faces, 3), GREY))
-    colors = mesh.vertex_colors[..., mesh.faces, :].mean(dim=-2)
+    colors = mesh.at_corners(mesh.vertex_colors).mean(dim=-2)
     return mesh.replace(vertex_colors=None, face_colors=colors)
 
 
