@@ -147,6 +147,20 @@ def backend() -> str:
     return name
 
 
+def check_float64(name: str, use: str) -> None:
+    """Refuse float64 where the backend lacks it.
+
+    Args:
+        name: Argument that asks for float64.
+        use: What it is needed for, and what to do instead; ends the sentence.
+
+    Raises:
+        BackendError: It is missing.
+    """
+    if backend() not in ("cpu", "cuda", "vulkan"):
+        raise BackendError(f"`{name}` needs float64, which {backend()!r} lacks: {use}.")
+
+
 def thread_count() -> int:
     """Threads of Taichi's CPU backend."""
     return int(ti.lang.impl.current_cfg().cpu_max_num_threads)

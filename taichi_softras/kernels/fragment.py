@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import taichi as ti
 
 from taichi_softras.kernels import blending, coverage, triangle
-from taichi_softras.kernels.types import TILE, exp_negative
+from taichi_softras.kernels.types import TILE, both, either, exp_negative
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +104,7 @@ def fragment_functions(variant: Variant) -> FragmentFunctions:
         kept = inside
         x, full, gap, scale = zero, one, zero, one
         if ti.static(distance != "hard"):
-            kept = inside | (measure < reach2)
+            kept = either(inside, measure < reach2)
             x = ti.select(inside, measure, -measure) * inverse_sigma
             full, gap, scale = coverage.logistic(x, exp_neg(ti.abs(x)))
         return kept, x, full, gap, scale
@@ -190,7 +190,7 @@ def fragment_functions(variant: Variant) -> FragmentFunctions:
         elif ti.static(alpha == "sum"):
             covered = silhouette + ti.select(kept, full, 0.0)
         else:
-            covered = ti.select(kept & (full > 0.5), 1.0, silhouette)
+            covered = ti.select(both(kept, full > 0.5), 1.0, silhouette)
         nearer, old, new, front = reference, one, zero, inside
         depth, u0, u1, u2 = zero, zero, zero, zero
         if ti.static(color != "none"):
@@ -202,12 +202,12 @@ def fragment_functions(variant: Variant) -> FragmentFunctions:
                 depth_soft = depth - tau * ti.min(x, 0.0)
                 ahead = (reference - depth_soft) * inverse_tau
                 fade = exp_neg(ti.abs(ahead))
-                front = kept & (ahead > 0.0)
+                front = both(kept, ahead > 0.0)
                 old = ti.select(front, fade, 1.0)
                 new = ti.select(kept, ti.select(front, scale, scale * fade), 0.0)
                 nearer = ti.select(front, depth_soft, reference)
             else:
-                front = inside & (depth < reference)
+                front = both(inside, depth < reference)
                 old = ti.select(front, zero, one)
                 new = ti.select(front, one, zero)
                 nearer = ti.select(front, depth, reference)
@@ -251,7 +251,7 @@ def fragment_functions(variant: Variant) -> FragmentFunctions:
                 behind = ti.max((depth_soft - reference) * inverse_tau, 0.0)
                 weight = ti.select(kept, scale * exp_neg(behind) * inverse_total, 0.0)
             else:
-                weight = ti.select(inside & chosen, 1.0, 0.0)
+                weight = ti.select(both(inside, chosen), 1.0, 0.0)
             d_depth = weight * g_depth
             if ti.static(color == "softmax"):
                 seen = u0 * g0 + u1 * g1 + u2 * g2 + g_depth * depth
