@@ -32,8 +32,15 @@ def pytest_addoption(parser):
     )
 
 
-def pytest_collection_modifyitems(items):
-    """Keep a file's tests in one pytest-xdist worker, whose kernels are compiled already."""
+def pytest_collection_modifyitems(config, items):
+    """Keep a file's tests in one pytest-xdist worker, whose kernels are compiled already.
+
+    With another backend than the CPU, only tests that render with it are run.
+    """
+    if config.getoption("--arch") != "cpu":
+        elsewhere = [item for item in items if "arch" not in item.fixturenames]
+        items[:] = [item for item in items if "arch" in item.fixturenames]
+        config.hook.pytest_deselected(items=elsewhere)
     for item in items:
         if not any(item.iter_markers("xdist_group")):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))

@@ -58,7 +58,9 @@ print(fingerprint(1))
 """
 
 
-def test_the_number_of_threads_changes_no_bit():
+def test_the_number_of_threads_changes_no_bit(arch):
+    if arch != "cpu":
+        pytest.skip("threads are the CPU's")
     hashes = [
         subprocess.run(
             [sys.executable, "-c", COUNT_THREADS, str(threads)],

@@ -216,7 +216,7 @@ def fragment_functions(variant: Variant) -> FragmentFunctions:
     @ti.func
     def blend_in_adjoint(
         p, face, clear, reference, inverse_total, chosen, g_alpha, g_depth, g_mean, g0, g1, g2,
-        inverse_sigma, reach2, tau, inverse_tau, background_depth,
+        inverse_sigma, reach2, tau, inverse_tau,
     ):  # fmt: skip
         """Pull a pixel's gradients back to one face.
 
@@ -227,7 +227,9 @@ def fragment_functions(variant: Variant) -> FragmentFunctions:
 
         Returns:
             dL/d(x, y) of the three corners; dL/d(depth) of them; the face's weight and u0, u1, u2;
-            dL/dx x and dL/d(log weight) (depth - background's), which sum to sigma's and gamma's.
+            dL/dx x, which sums to sigma's gradient; and dL/d(log weight) (depth - reference): as
+            dL/d(log weight) sums to 0 over a pixel's faces and background, any depth may be taken
+            off, and this one keeps the sum, which is gamma's, from cancelling.
         """
         zero = ti.cast(0.0, dtype)
         w0, w1, w2, inside, edge, t, n_x, n_y, measure = locate(p, face)
@@ -258,7 +260,7 @@ def fragment_functions(variant: Variant) -> FragmentFunctions:
                 d_logit = weight * (seen - g_mean)
                 d_x += d_logit * gap
                 d_depth -= d_logit * inverse_tau
-                d_logit_depth = d_logit * (depth - background_depth)
+                d_logit_depth = d_logit * (depth - reference)
             d_a0, d_a1, d_a2, d_z0, d_z1, d_z2 = blending.interpolation_adjoint(
                 a0, a1, a2, face.z, face.r, depth,
                 weight * g0, weight * g1, weight * g2, d_depth, perspective, linear,
