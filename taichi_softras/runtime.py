@@ -52,15 +52,34 @@ def init(arch: Arch = "auto", *, tensors_on: str = "cpu") -> str:
         ArgumentError: `arch` is none of the choices.
     """
     check_choice("arch", arch, get_args(Arch))
+    _check_process()
     with launch_lock:
         if ti.lang.impl.get_runtime().prog is None:
             _start(_chosen(tensors_on) if arch == "auto" else arch)
+            _check_process()
         elif arch not in ("auto", backend()):
             raise BackendError(
                 f"`arch` is {arch!r}, but Taichi runs on {backend()!r} in this process already; "
                 "choose the backend before the first render, or in a new process."
             )
     return backend()
+
+
+# Process that started Taichi or found it running.
+_process: int | None = None
+
+
+def _check_process() -> None:
+    """Refuse to go on in a forked child, where Taichi's threads are gone and launches hang."""
+    global _process  # noqa: PLW0603
+    if _process is None and ti.lang.impl.get_runtime().prog is not None:
+        _process = os.getpid()
+    if _process not in (None, os.getpid()):
+        raise BackendError(
+            "Taichi was started in the parent of this forked process and cannot run here; start "
+            "workers with `multiprocessing.get_context('spawn')`, and a DataLoader with "
+            "`multiprocessing_context='spawn'`."
+        )
 
 
 def _chosen(tensors_on: str) -> str:

@@ -13,26 +13,31 @@ _FLOOR = 1e-9
 """Where the picture draws what is exactly equal."""
 
 
+_HEADERS = ("image", "alpha", "depth", "corners", "attrib.", "backgr.", "sigma", "gamma")
+
+
 def print_table(console: Console, differences: list[Difference]) -> None:
-    """Print one row a backend and variant, worst differences, and the median over all of them."""
-    quantities = (*PICTURES, *GRADIENTS)
-    table = Table(
-        "", "option", *quantities, "median",
-        title="Worst differences from the CPU (gradients: relative)",
-        title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
-    )  # fmt: skip
-    for backend, variant in dict.fromkeys((d.backend, d.variant) for d in differences):
-        row = [d for d in differences if (d.backend, d.variant) == (backend, variant)]
-        by_quantity = {d.quantity: d for d in row}
-        cells = [
-            Text(f"{d.worst:.0e}", "" if d.passed else "bold red")
-            if (d := by_quantity.get(quantity))
-            else Text("-", "dim")
-            for quantity in quantities
-        ]
-        medians = sorted(d.median for d in row)
-        table.add_row(backend, variant, *cells, f"{medians[len(medians) // 2]:.0e}")
-    console.print(table)
+    """Print a table a backend, one row a variant: worst differences, and the median of them all."""
+    for backend in dict.fromkeys(d.backend for d in differences):
+        table = Table(
+            "", *_HEADERS, "median", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
+            title=f"{backend} against cpu: worst differences (gradients relative)",
+            title_justify="left", title_style="bold",
+        )  # fmt: skip
+        here = [d for d in differences if d.backend == backend]
+        for variant in dict.fromkeys(d.variant for d in here):
+            row = {d.quantity: d for d in here if d.variant == variant}
+            medians = sorted(d.median for d in row.values())
+            cells = [_cell(row.get(quantity)) for quantity in (*PICTURES, *GRADIENTS)]
+            table.add_row(variant, *cells, f"{medians[len(medians) // 2]:.0e}")
+        console.print(table)
+
+
+def _cell(difference: Difference | None) -> Text:
+    if difference is None:
+        return Text("-", "dim")
+    text = "equal" if difference.worst == 0.0 else f"{difference.worst:.0e}"
+    return Text(text, "" if difference.passed else "bold red")
 
 
 def draw(differences: list[Difference], path: Path) -> None:
