@@ -20,8 +20,11 @@ def machine(monkeypatch):
         "cpu": backends.Report("cpu", "yes", "", 1.5, RIGHT),
         "vulkan": backends.Report("vulkan", "yes", "float64 render: nope", 2.5, RIGHT),
     }
-    missing = backends.Report("", "no", "it needs a driver")
-    monkeypatch.setattr(backends, "check", lambda name: reports.get(name, missing))
+
+    def check(name):
+        return reports.get(name) or backends.Report(name, "no", "it needs a driver")
+
+    monkeypatch.setattr(backends, "check", check)
     return reports
 
 

@@ -54,6 +54,8 @@ def draw(differences: list[Difference], path: Path) -> None:
             (GRADIENTS, "tab:orange", "gradients"),
         ):
             chosen = [d for d in differences if d.backend == name and d.quantity in quantities]
+            if not chosen:
+                continue
             rows = [variants.index(d.variant) + (0.15 if color == "tab:orange" else -0.15)
                     for d in chosen]  # fmt: skip
             worst = [max(d.worst, _FLOOR) for d in chosen]
