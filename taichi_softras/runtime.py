@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "0")
@@ -65,16 +66,40 @@ def init(arch: Arch = "auto", *, tensors_on: str = "cpu") -> str:
     return backend()
 
 
-# Process that started Taichi or found it running.
-_process: int | None = None
+@dataclass
+class _Owner:
+    process: int | None = None
+    """That started Taichi, or found it running."""
+    thread: int | None = None
+    """That started Taichi."""
+
+
+_owner = _Owner()
+
+
+@contextlib.contextmanager
+def launching() -> Iterator[None]:
+    """Hold the launch lock, where this process and thread may launch kernels.
+
+    Raises:
+        BackendError: They may not.
+    """
+    _check_process()
+    starter = _owner.thread or threading.main_thread().ident
+    if backend() == "opengl" and threading.get_ident() != starter:
+        raise BackendError(
+            "Taichi runs on 'opengl', which works in the thread that started it only; render and "
+            "call backward there, or use another backend."
+        )
+    with launch_lock:
+        yield
 
 
 def _check_process() -> None:
     """Refuse to go on in a forked child, where Taichi's threads are gone and launches hang."""
-    global _process  # noqa: PLW0603
-    if _process is None and ti.lang.impl.get_runtime().prog is not None:
-        _process = os.getpid()
-    if _process not in (None, os.getpid()):
+    if _owner.process is None and ti.lang.impl.get_runtime().prog is not None:
+        _owner.process = os.getpid()
+    if _owner.process not in (None, os.getpid()):
         raise BackendError(
             "Taichi was started in the parent of this forked process and cannot run here; start "
             "workers with `multiprocessing.get_context('spawn')`, and a DataLoader with "
@@ -107,6 +132,7 @@ def _start(arch: str) -> None:
         raise BackendError(_missing(arch)) from error
     if backend() != arch:
         raise BackendError(_missing(arch))
+    _owner.thread = threading.get_ident()
 
 
 def _missing(arch: str) -> str:

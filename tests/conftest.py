@@ -1,6 +1,8 @@
 """What every test runs under: one Taichi backend, poisoned memory, reproducible hypothesis."""
 
+import math
 import os
+from functools import cache
 
 import hypothesis
 import pytest
@@ -81,6 +83,16 @@ def _poison(tensor):
     return tensor
 
 
+@cache
+def _poison_kernel(dtype, ndim):
+    @ti.kernel
+    def fill(array: ti.types.ndarray(dtype=dtype, ndim=ndim), value: dtype):
+        for i in ti.grouped(array):
+            array[i] = value
+
+    return fill
+
+
 @pytest.fixture(autouse=True)
 def poisoned_memory(monkeypatch):
     """Fill `torch.empty` and its kin, so that nothing can rely on memory that happens to be 0."""
@@ -100,7 +112,7 @@ def poisoned_memory(monkeypatch):
 
     def poisoned_lend(memory, dtype, shape):
         array = lend(memory, dtype, shape)
-        array.fill(_POISON_LARGER if dtype == ti.i32 else float("nan"))
+        _poison_kernel(dtype, len(shape))(array, _POISON_LARGER if dtype == ti.i32 else math.nan)
         return array
 
     monkeypatch.setattr(device_memory.DeviceMemory, "_lend", poisoned_lend)

@@ -13,7 +13,7 @@ _FLOOR = 1e-9
 """Where the picture draws what is exactly equal."""
 
 
-_HEADERS = ("image", "alpha", "depth", "corners", "attrib.", "backgr.", "sigma", "gamma")
+_HEADERS = ("image", "alpha", "depth", "xyz", "attr.", "bg.", "sigma", "gamma")
 
 
 def print_table(console: Console, differences: list[Difference]) -> None:
@@ -24,6 +24,7 @@ def print_table(console: Console, differences: list[Difference]) -> None:
             title=f"{backend} against cpu: worst differences (gradients relative)",
             title_justify="left", title_style="bold",
         )  # fmt: skip
+        table.columns[0].no_wrap = True
         here = [d for d in differences if d.backend == backend]
         for variant in dict.fromkeys(d.variant for d in here):
             row = {d.quantity: d for d in here if d.variant == variant}

@@ -106,7 +106,7 @@ def launching(device: torch.device) -> Iterator[None]:
     Taichi launches on CUDA's legacy default stream, as torch does by default. Work on another
     stream of torch's would race with it, so both are waited for.
     """
-    with runtime.launch_lock:
+    with runtime.launching():
         stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
         aside = stream is not None and stream != torch.cuda.default_stream(device)
         if stream is not None and aside:
