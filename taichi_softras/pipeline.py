@@ -197,7 +197,8 @@ class Tiles:
     tile_start: Array  # [T + 1]
     entry_face: Array  # [K]
     entry_slot: Array  # [K]
-    entry_tile: Array | None  # [K] on GPUs
+    entry_tile: Array | None = None  # [K] on GPUs
+    entry_blocks: Array | None = None  # [K] on CPUs
 
 
 @dataclass(frozen=True)
@@ -241,29 +242,30 @@ def _collect_on_cpu(
     n, n_tiles = plan.n_faces, plan.n_tiles
     # Enough tasks to share, few enough that their counters stay small.
     n_chunks = max(1, min(8, 8 // plan.n_views))
-    count, scan, fill = tile_kernels(plan.variant.dtype, plan.variant.distance)
-    frame = (records, boxes, views, plan.n_views, n_chunks, *plan.extent, plan.reach, *plan.tiles)
+    count, scan, fill = tile_kernels(plan.variant.dtype)
+    frame = (records, boxes, views, plan.n_views, n_chunks, *plan.extent, *plan.tiles)
     face_entries, chunk_entries = memory.integers(n), memory.integers(n_tiles, n_chunks)
     count(*frame, face_entries, chunk_entries)
     face_start, tile_start = memory.integers(n + 1), memory.integers(n_tiles + 1)
     total = memory.integers(1)
     scan(n, n_tiles, n_chunks, face_entries, face_start, chunk_entries, tile_start, total)
     entries = _checked(memory.read_integer(total, 0))
-    entry_face, entry_slot = memory.integers(entries), memory.integers(entries)
-    fill(*frame, face_start, chunk_entries, entry_face, entry_slot)
+    entry_face, entry_slot, entry_blocks = (memory.integers(entries) for _ in range(3))
+    fill(*frame, face_start, chunk_entries, entry_face, entry_slot, entry_blocks)
     return Tiles(
-        records, boxes, skipped, entries, face_start, tile_start, entry_face, entry_slot, None
-    )
+        records, boxes, skipped, entries, face_start, tile_start, entry_face, entry_slot,
+        entry_blocks=entry_blocks,
+    )  # fmt: skip
 
 
 def _collect_on_gpu(
     plan: Plan, memory: Memory, records: Array, boxes: Array, skipped: Array, views: Array
 ) -> Tiles:
     n, n_tiles = plan.n_faces, plan.n_tiles
-    count, emit = entry_kernels(plan.variant.dtype, plan.variant.distance)
+    count, emit = entry_kernels(plan.variant.dtype)
     sort_pass, finish = sort_kernels()
     face_start = memory.integers(n + 1)
-    frame = (*plan.extent, plan.reach)
+    frame = plan.extent
     count(records, boxes, n, *frame, face_start, memory.integers(scan_scratch(n)))
     entries = _checked(memory.read_integer(face_start, n))
     slot_face, tile, slot = (memory.integers(entries) for _ in range(3))
@@ -280,7 +282,9 @@ def _collect_on_gpu(
         tile, tile_out, slot, slot_out = tile_out, tile, slot_out, slot
     tile_start, entry_face = memory.integers(n_tiles + 1), memory.integers(entries)
     finish(entries, n_tiles, tile, slot, slot_face, tile_start, entry_face)
-    return Tiles(records, boxes, skipped, entries, face_start, tile_start, entry_face, slot, tile)
+    return Tiles(
+        records, boxes, skipped, entries, face_start, tile_start, entry_face, slot, entry_tile=tile
+    )
 
 
 def _checked(entries: int) -> int:
@@ -304,16 +308,20 @@ def forward(plan: Plan, memory: Memory, scene: Scene) -> Rendered:
         state=memory.reals(pixels, STATE),
         winner=memory.integers(pixels if variant.color == "hard" else 1),
     )
-    arguments = (
-        tiles.records, tiles.boxes, scene.attributes, scene.views, tiles.tile_start,
-        tiles.entry_face, scene.background, plan.background_rows, plan.n_views, *plan.numbers,
+    on_cpu = runtime.backend() == "cpu"
+    scene_arrays = (scene.attributes, scene.views, tiles.tile_start, tiles.entry_face)
+    pixel_arrays = (
+        scene.background, plan.background_rows, plan.n_views, *plan.numbers,
         plan.far, plan.background_depth,
         rendered.alpha, rendered.image, rendered.depth, rendered.state, rendered.winner,
     )  # fmt: skip
-    if runtime.backend() == "cpu":
-        raster_cpu.forward_kernel(variant)(*arguments, runtime.thread_count(), memory.zeros(1))
+    if on_cpu:
+        raster_cpu.forward_kernel(variant)(
+            tiles.records, *scene_arrays, tiles.entry_blocks, *pixel_arrays,
+            runtime.thread_count(), memory.zeros(1),
+        )  # fmt: skip
     else:
-        raster_gpu.forward_kernel(variant)(*arguments)
+        raster_gpu.forward_kernel(variant)(tiles.records, tiles.boxes, *scene_arrays, *pixel_arrays)
     return rendered
 
 
@@ -344,7 +352,6 @@ def adjoint(
     softness_rows = (plan.n_tiles if on_cpu else entries) if softness else 1
     d_softness = memory.reals(softness_rows, 2)
     wanted = (corners, attributes, softness)
-    scene_arrays = (tiles.records, tiles.boxes, scene.attributes, scene.views)
     pixel_arrays = (
         *plan.numbers, plan.background_depth,
         rendered.image, rendered.depth, rendered.state, rendered.winner,
@@ -352,13 +359,14 @@ def adjoint(
     )  # fmt: skip
     if on_cpu:
         raster_cpu.adjoint_kernel(variant, *wanted)(
-            *scene_arrays, tiles.tile_start, tiles.entry_face, tiles.entry_slot, plan.n_views,
-            *pixel_arrays, runtime.thread_count(), memory.zeros(1),
+            tiles.records, scene.attributes, scene.views, tiles.tile_start, tiles.entry_face,
+            tiles.entry_slot, tiles.entry_blocks, plan.n_views, *pixel_arrays,
+            runtime.thread_count(), memory.zeros(1),
         )  # fmt: skip
     else:
         raster_gpu.adjoint_kernel(variant, *wanted)(
-            *scene_arrays, entries, tiles.entry_tile, tiles.entry_face, tiles.entry_slot,
-            *pixel_arrays,
+            tiles.records, tiles.boxes, scene.attributes, scene.views, entries,
+            tiles.entry_tile, tiles.entry_face, tiles.entry_slot, *pixel_arrays,
         )  # fmt: skip
     gather_corners, gather_attributes = gather_kernels(variant.dtype, variant.color != "none")
     d_corners = d_attributes = d_background = total = None

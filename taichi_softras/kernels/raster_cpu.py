@@ -10,6 +10,13 @@ from typing import Any
 
 import taichi as ti
 
+from taichi_softras.kernels.blocks import (
+    BLOCK,
+    BLOCKS,
+    list_blocks,
+    pixel_column,
+    pixel_row,
+)
 from taichi_softras.kernels.fragment import Variant, fragment_functions, pixel_center
 from taichi_softras.kernels.setup import read_record
 from taichi_softras.kernels.types import PIXELS, TASK, TILE, array
@@ -26,11 +33,11 @@ def forward_kernel(variant: Variant) -> Any:
     @ti.kernel
     def forward(
         records: array(dtype, 2),  # [N, RECORD]
-        boxes: array(ti.i32, 2),  # [N, 4]
         attributes: array(dtype, 3),  # [M, 3, C]
         views: array(ti.i32, 2),  # [B, 3]
         tile_start: array(ti.i32, 1),  # [T + 1]
         entry_face: array(ti.i32, 1),  # [K]
+        entry_blocks: array(ti.i32, 1),  # [K]
         background: array(dtype, 2),  # [1, C] or [B * H * W, C]
         background_rows: ti.i32,
         n_views: ti.i32,
@@ -59,6 +66,7 @@ def forward_kernel(variant: Variant) -> Any:
                 while tile < n_views * tiles_per_view:
                     b = tile // tiles_per_view
                     tile_row, tile_column = tile % tiles_per_view // columns, tile % columns
+                    blocks = ti.Vector.zero(ti.i32, BLOCKS)
                     px = ti.Vector.zero(variant.position_dtype, PIXELS)
                     py = ti.Vector.zero(variant.position_dtype, PIXELS)
                     silhouette = ti.Vector.zero(dtype, PIXELS)
@@ -68,13 +76,10 @@ def forward_kernel(variant: Variant) -> Any:
                     nearest = ti.Vector.zero(ti.i32, PIXELS)
                     sums = [ti.Vector.zero(dtype, PIXELS) for _ in ti.static(range(channels))]
                     for i in range(PIXELS):
+                        r = tile_row * TILE + pixel_row(i)
+                        c = tile_column * TILE + pixel_column(i)
                         px[i], py[i] = pixel_center(
-                            tile_row,
-                            tile_column,
-                            i,
-                            height,
-                            width,
-                            ti.cast(shorter, variant.position_dtype),
+                            r, c, height, width, ti.cast(shorter, variant.position_dtype)
                         )
                         silhouette[i] = 1.0 if ti.static(alpha == "prod") else 0.0
                         if ti.static(color == "softmax"):
@@ -86,8 +91,8 @@ def forward_kernel(variant: Variant) -> Any:
                             nearest[i] = -1
                     if ti.static(channels > 0):
                         for i in range(PIXELS):
-                            r = tile_row * TILE + i // TILE
-                            c = tile_column * TILE + i % TILE
+                            r = tile_row * TILE + pixel_row(i)
+                            c = tile_column * TILE + pixel_column(i)
                             q = 0
                             if background_rows > 1 and r < height and c < width:
                                 q = (b * height + r) * width + c
@@ -100,28 +105,29 @@ def forward_kernel(variant: Variant) -> Any:
                         c0 = [attributes[m, 0, ch] for ch in ti.static(range(channels))]
                         c1 = [attributes[m, 1, ch] - c0[ch] for ch in ti.static(range(channels))]
                         c2 = [attributes[m, 2, ch] - c0[ch] for ch in ti.static(range(channels))]
-                        first = ti.max(boxes[n, 2] - tile_row * TILE, 0) * TILE
-                        last = ti.min(boxes[n, 3] - tile_row * TILE + 1, TILE) * TILE
-                        for i in range(first, last):
-                            p = ti.Vector([px[i], py[i]])
-                            covered, nearer, old, new, front, depth, u0, u1, u2 = blend_in(
+                        for k in range(list_blocks(entry_blocks[entry], blocks)):
+                            for lane in range(BLOCK):
+                                # Masked, so that LLVM knows that the sum cannot wrap.
+                                i = (blocks[k] & (BLOCKS - 1)) * BLOCK + lane
+                                p = ti.Vector([px[i], py[i]])
+                                covered, nearer, old, new, front, depth, u0, u1, u2 = blend_in(
                                 p, face, silhouette[i], reference[i],
                                 inverse_sigma, reach2, tau, inverse_tau,
                             )  # fmt: skip
-                            silhouette[i] = covered
-                            if ti.static(color != "none"):
-                                reference[i] = nearer
-                            if ti.static(color == "softmax"):
-                                total[i] = total[i] * old + new
-                                depth_sum[i] = depth_sum[i] * old + new * depth
-                            elif ti.static(color == "hard"):
-                                nearest[i] = ti.select(front, n, nearest[i])
-                            for ch in ti.static(range(channels)):
-                                value = c0[ch] + (u1 * c1[ch] + u2 * c2[ch])
-                                sums[ch][i] = sums[ch][i] * old + new * value
+                                silhouette[i] = covered
+                                if ti.static(color != "none"):
+                                    reference[i] = nearer
+                                if ti.static(color == "softmax"):
+                                    total[i] = total[i] * old + new
+                                    depth_sum[i] = depth_sum[i] * old + new * depth
+                                elif ti.static(color == "hard"):
+                                    nearest[i] = ti.select(front, n, nearest[i])
+                                for ch in ti.static(range(channels)):
+                                    value = c0[ch] + (u1 * c1[ch] + u2 * c2[ch])
+                                    sums[ch][i] = sums[ch][i] * old + new * value
                     for i in range(PIXELS):
-                        r = tile_row * TILE + i // TILE
-                        c = tile_column * TILE + i % TILE
+                        r = tile_row * TILE + pixel_row(i)
+                        c = tile_column * TILE + pixel_column(i)
                         if r < height and c < width:
                             q = (b * height + r) * width + c
                             state[q, 0] = silhouette[i]
@@ -163,12 +169,12 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
     @ti.kernel
     def adjoint(
         records: array(dtype, 2),  # [N, RECORD]
-        boxes: array(ti.i32, 2),  # [N, 4]
         attributes: array(dtype, 3),  # [M, 3, C]
         views: array(ti.i32, 2),  # [B, 3]
         tile_start: array(ti.i32, 1),  # [T + 1]
         entry_face: array(ti.i32, 1),  # [K]
         entry_slot: array(ti.i32, 1),  # [K]
+        entry_blocks: array(ti.i32, 1),  # [K]
         n_views: ti.i32,
         height: ti.i32,
         width: ti.i32,
@@ -198,6 +204,7 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                 while tile < n_views * tiles_per_view:
                     b = tile // tiles_per_view
                     tile_row, tile_column = tile % tiles_per_view // columns, tile % columns
+                    blocks = ti.Vector.zero(ti.i32, BLOCKS)
                     px = ti.Vector.zero(variant.position_dtype, PIXELS)
                     py = ti.Vector.zero(variant.position_dtype, PIXELS)
                     clear = ti.Vector.zero(dtype, PIXELS)
@@ -209,16 +216,11 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                     g_mean = ti.Vector.zero(dtype, PIXELS)
                     g = [ti.Vector.zero(dtype, PIXELS) for _ in ti.static(range(channels))]
                     for i in range(PIXELS):
+                        r = tile_row * TILE + pixel_row(i)
+                        c = tile_column * TILE + pixel_column(i)
                         px[i], py[i] = pixel_center(
-                            tile_row,
-                            tile_column,
-                            i,
-                            height,
-                            width,
-                            ti.cast(shorter, variant.position_dtype),
+                            r, c, height, width, ti.cast(shorter, variant.position_dtype)
                         )
-                        r = tile_row * TILE + i // TILE
-                        c = tile_column * TILE + i % TILE
                         if r < height and c < width:
                             q = (b * height + r) * width + c
                             g_alpha[i] = d_alpha[q]
@@ -245,18 +247,19 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                         c0 = [attributes[m, 0, ch] for ch in ti.static(range(channels))]
                         c1 = [attributes[m, 1, ch] for ch in ti.static(range(channels))]
                         c2 = [attributes[m, 2, ch] for ch in ti.static(range(channels))]
-                        s = [ti.cast(0.0, dtype) for _ in ti.static(range(width_slot))]
-                        first = ti.max(boxes[n, 2] - tile_row * TILE, 0) * TILE
-                        last = ti.min(boxes[n, 3] - tile_row * TILE + 1, TILE) * TILE
-                        for i in range(first, last):
-                            p = ti.Vector([px[i], py[i]])
-                            # g_k: the image gradient along the colour of corner k.
-                            g0, g1, g2 = zero, zero, zero
-                            for ch in ti.static(range(channels)):
-                                g0 += g[ch][i] * c0[ch]
-                                g1 += g[ch][i] * c1[ch]
-                                g2 += g[ch][i] * c2[ch]
-                            (
+                        s = [ti.Vector.zero(dtype, BLOCK) for _ in ti.static(range(width_slot))]
+                        for k in range(list_blocks(entry_blocks[entry], blocks)):
+                            for lane in range(BLOCK):
+                                # Masked, so that LLVM knows that the sum cannot wrap.
+                                i = (blocks[k] & (BLOCKS - 1)) * BLOCK + lane
+                                p = ti.Vector([px[i], py[i]])
+                                # g_k: the image gradient along the colour of corner k.
+                                g0, g1, g2 = zero, zero, zero
+                                for ch in ti.static(range(channels)):
+                                    g0 += g[ch][i] * c0[ch]
+                                    g1 += g[ch][i] * c1[ch]
+                                    g2 += g[ch][i] * c2[ch]
+                                (
                                 d0, d1, d2, d3, d4, d5, d_z0, d_z1, d_z2,
                                 weight, u0, u1, u2, d_sigma, d_gamma,
                             ) = blend_in_adjoint(
@@ -264,31 +267,31 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                                 g_alpha[i], g_depth[i], g_mean[i], g0, g1, g2,
                                 inverse_sigma, reach2, tau, inverse_tau, background_depth,
                             )  # fmt: skip
-                            if ti.static(geometry):
-                                s[0] += d0
-                                s[1] += d1
-                                s[2] += d2
-                                s[3] += d3
-                                s[4] += d4
-                                s[5] += d5
-                                if ti.static(color != "none"):
-                                    s[6] += d_z0
-                                    s[7] += d_z1
-                                    s[8] += d_z2
-                            if ti.static(attributes_too):
-                                for ch in ti.static(range(channels)):
-                                    w_g = weight * g[ch][i]
-                                    s[9 + ch] += w_g * u0
-                                    s[9 + channels + ch] += w_g * u1
-                                    s[9 + 2 * channels + ch] += w_g * u2
-                            if ti.static(softness):
-                                to_sigma += d_sigma
-                                to_gamma += d_gamma
+                                if ti.static(geometry):
+                                    s[0][lane] += d0
+                                    s[1][lane] += d1
+                                    s[2][lane] += d2
+                                    s[3][lane] += d3
+                                    s[4][lane] += d4
+                                    s[5][lane] += d5
+                                    if ti.static(color != "none"):
+                                        s[6][lane] += d_z0
+                                        s[7][lane] += d_z1
+                                        s[8][lane] += d_z2
+                                if ti.static(attributes_too):
+                                    for ch in ti.static(range(channels)):
+                                        w_g = weight * g[ch][i]
+                                        s[9 + ch][lane] += w_g * u0
+                                        s[9 + channels + ch][lane] += w_g * u1
+                                        s[9 + 2 * channels + ch][lane] += w_g * u2
+                                if ti.static(softness):
+                                    to_sigma += d_sigma
+                                    to_gamma += d_gamma
                         slot = entry_slot[entry]
                         # Two loops, because Taichi warns about unrolling more than 32 iterations.
                         for row in ti.static(range(width_slot // 3)):
                             for k in ti.static(range(3)):
-                                slots[slot, 3 * row + k] = s[3 * row + k]
+                                slots[slot, 3 * row + k] = s[3 * row + k].sum()
                     if ti.static(softness):
                         d_softness[tile, 0] = to_sigma
                         d_softness[tile, 1] = to_gamma

@@ -1,0 +1,78 @@
+"""A tile as eight blocks of eight pixels, and which of them a face can touch.
+
+The eight pixels of a block, four wide and two high, are one AVX register of float32: the unit that
+the CPU driver works in. Small and slanted faces touch fewer of them than rows of eight.
+"""
+
+import taichi as ti
+
+from taichi_softras.kernels.types import TILE
+
+BLOCK = 8
+"""Pixels of a block."""
+
+BLOCKS = 8
+"""Blocks of a tile: two side by side, four rows of them."""
+
+WIDTH, HEIGHT = 4, 2
+
+
+@ti.func
+def pixel_row(i):
+    """Row of a tile's pixel i, block by block."""
+    return i // (BLOCK * 2) * HEIGHT + i % BLOCK // WIDTH
+
+
+@ti.func
+def pixel_column(i):
+    """Column of a tile's pixel i, block by block."""
+    return i // BLOCK % 2 * WIDTH + i % WIDTH
+
+
+@ti.func
+def live_blocks(records: ti.template(), boxes: ti.template(), n, tile_x, tile_y, height, width):
+    """Return a bit for each block of tile (tile_x, tile_y) that can feel face n.
+
+    As conservative as `tiles.reaches_tile`: a block is refused only if it lies outside the face's
+    pixel box, or wholly beyond `reach` outside an edge's line.
+    """
+    shorter = ti.min(height, width)
+    pixel = 2.0 / shorter
+    x = (2.0 * tile_x * TILE + TILE - width) / shorter
+    y = (height - TILE - 2.0 * tile_y * TILE) / shorter
+    side = ti.select(records[n, 9] > 0.0, 1.0, -1.0)
+    inward = ti.Vector([x, x, x])
+    right = ti.Vector([x, x, x])
+    down = ti.Vector([x, x, x])
+    for k in ti.static(range(3)):
+        a_x, a_y = records[n, 2 * k], records[n, 2 * k + 1]
+        e_x = records[n, (2 * k + 2) % 6] - a_x
+        e_y = records[n, (2 * k + 3) % 6] - a_y
+        # At the tile's centre, plus what the best corner of a block has over the block's centre.
+        inward[k] = side * (e_x * (y - a_y) - e_y * (x - a_x)) + records[n, 16 + k]
+        inward[k] += 0.5 * pixel * ((WIDTH - 1) * ti.abs(e_y) + (HEIGHT - 1) * ti.abs(e_x))
+        right[k] = -side * e_y * pixel
+        down[k] = -side * e_x * pixel
+    first_column, last_column = boxes[n, 0] - tile_x * TILE, boxes[n, 1] - tile_x * TILE
+    first_row, last_row = boxes[n, 2] - tile_y * TILE, boxes[n, 3] - tile_y * TILE
+    live = 0
+    for block in range(BLOCKS):
+        column, row = block % 2 * WIDTH, block // 2 * HEIGHT
+        d_x = column + 0.5 * (WIDTH - TILE)
+        d_y = row + 0.5 * (HEIGHT - TILE)
+        near = (column <= last_column) & (column + (WIDTH - 1) >= first_column)
+        near &= (row <= last_row) & (row + (HEIGHT - 1) >= first_row)
+        for k in ti.static(range(3)):
+            near &= inward[k] + (d_x * right[k] + d_y * down[k]) >= 0.0
+        live |= ti.select(near, 1, 0) << block
+    return live
+
+
+@ti.func
+def list_blocks(live, blocks: ti.template()):
+    """Write the numbers of the bits in `live` to `blocks` [BLOCKS], in order; return how many."""
+    n = 0
+    for block in ti.static(range(BLOCKS)):
+        blocks[n] = block
+        n += (live >> block) & 1
+    return n
