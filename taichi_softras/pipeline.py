@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from taichi_softras import runtime
 from taichi_softras.errors import ArgumentError
+from taichi_softras.fast_launch import launch
 from taichi_softras.kernels import raster_cpu, raster_gpu
 from taichi_softras.kernels.fragment import Variant
 from taichi_softras.kernels.gather import (
@@ -227,7 +228,8 @@ def bin_faces(plan: Plan, memory: Memory, scene: Scene) -> Tiles:
     """Set up faces and list them by tile."""
     n = plan.n_faces
     records, boxes, skipped = memory.reals(n, RECORD), memory.integers(n, 4), memory.integers(3)
-    setup_kernel(plan.variant.dtype, plan.variant.distance, plan.cull)(
+    launch(
+        setup_kernel(plan.variant.dtype, plan.variant.distance, plan.cull),
         scene.corners, scene.attributes, scene.views, plan.n_views, n, plan.variant.channels,
         *plan.extent, plan.reach,
         records, boxes, skipped,
@@ -245,13 +247,13 @@ def _collect_on_cpu(
     count, scan, fill = tile_kernels(plan.variant.dtype)
     frame = (records, boxes, views, plan.n_views, n_chunks, *plan.extent, *plan.tiles)
     face_entries, chunk_entries = memory.integers(n), memory.integers(n_tiles, n_chunks)
-    count(*frame, face_entries, chunk_entries)
+    launch(count, *frame, face_entries, chunk_entries)
     face_start, tile_start = memory.integers(n + 1), memory.integers(n_tiles + 1)
     total = memory.integers(1)
-    scan(n, n_tiles, n_chunks, face_entries, face_start, chunk_entries, tile_start, total)
+    launch(scan, n, n_tiles, n_chunks, face_entries, face_start, chunk_entries, tile_start, total)
     entries = _checked(memory.read_integer(total, 0))
     entry_face, entry_slot, entry_blocks = (memory.integers(entries) for _ in range(3))
-    fill(*frame, face_start, chunk_entries, entry_face, entry_slot, entry_blocks)
+    launch(fill, *frame, face_start, chunk_entries, entry_face, entry_slot, entry_blocks)
     return Tiles(
         records, boxes, skipped, entries, face_start, tile_start, entry_face, entry_slot,
         entry_blocks=entry_blocks,
@@ -266,11 +268,11 @@ def _collect_on_gpu(
     sort_pass, finish = sort_kernels()
     face_start = memory.integers(n + 1)
     frame = plan.extent
-    count(records, boxes, n, *frame, face_start, memory.integers(scan_scratch(n)))
+    launch(count, records, boxes, n, *frame, face_start, memory.integers(scan_scratch(n)))
     entries = _checked(memory.read_integer(face_start, n))
     slot_face, tile, slot = (memory.integers(entries) for _ in range(3))
-    emit(
-        records, boxes, views, plan.n_views, n, *frame, *plan.tiles,
+    launch(
+        emit, records, boxes, views, plan.n_views, n, *frame, *plan.tiles,
         face_start, slot_face, tile, slot,
     )  # fmt: skip
     runs = sort_runs(entries)
@@ -278,10 +280,10 @@ def _collect_on_gpu(
     places = memory.integers(DIGITS * runs + 1)
     scratch = memory.integers(scan_scratch(DIGITS * runs))
     for shift in sort_shifts(n_tiles):
-        sort_pass(entries, runs, shift, tile, slot, tile_out, slot_out, places, scratch)
+        launch(sort_pass, entries, runs, shift, tile, slot, tile_out, slot_out, places, scratch)
         tile, tile_out, slot, slot_out = tile_out, tile, slot_out, slot
     tile_start, entry_face = memory.integers(n_tiles + 1), memory.integers(entries)
-    finish(entries, n_tiles, tile, slot, slot_face, tile_start, entry_face)
+    launch(finish, entries, n_tiles, tile, slot, slot_face, tile_start, entry_face)
     return Tiles(
         records, boxes, skipped, entries, face_start, tile_start, entry_face, slot, entry_tile=tile
     )
@@ -316,7 +318,8 @@ def forward(plan: Plan, memory: Memory, scene: Scene) -> Rendered:
         rendered.alpha, rendered.image, rendered.depth, rendered.state, rendered.winner,
     )  # fmt: skip
     if on_cpu:
-        raster_cpu.forward_kernel(variant)(
+        launch(
+            raster_cpu.forward_kernel(variant),
             tiles.records, *scene_arrays, tiles.entry_blocks, *pixel_arrays,
             runtime.thread_count(), memory.zeros(1),
         )  # fmt: skip
@@ -358,13 +361,15 @@ def adjoint(
         d_alpha, d_image, d_depth, slots, d_softness,
     )  # fmt: skip
     if on_cpu:
-        raster_cpu.adjoint_kernel(variant, *wanted)(
+        launch(
+            raster_cpu.adjoint_kernel(variant, *wanted),
             tiles.records, scene.attributes, scene.views, tiles.tile_start, tiles.entry_face,
             tiles.entry_slot, tiles.entry_blocks, plan.n_views, *pixel_arrays,
             runtime.thread_count(), memory.zeros(1),
         )  # fmt: skip
     else:
-        raster_gpu.adjoint_kernel(variant, *wanted)(
+        launch(
+            raster_gpu.adjoint_kernel(variant, *wanted),
             tiles.records, tiles.boxes, scene.attributes, scene.views, entries,
             tiles.entry_tile, tiles.entry_face, tiles.entry_slot, *pixel_arrays,
         )  # fmt: skip
@@ -372,20 +377,29 @@ def adjoint(
     d_corners = d_attributes = d_background = total = None
     if corners:
         d_corners = memory.reals(n, 3, 3)
-        gather_corners(n, tiles.face_start, slots, d_corners)
+        launch(gather_corners, n, tiles.face_start, slots, d_corners)
     if attributes and colored:
         d_attributes = memory.reals(plan.n_attributes, 3, variant.channels)
         sharing = n // max(plan.n_attributes, 1)
-        gather_attributes(
-            plan.n_attributes, tiles.face_start, slots, variant.channels, sharing, d_attributes
+        launch(
+            gather_attributes,
+            plan.n_attributes,
+            tiles.face_start,
+            slots,
+            variant.channels,
+            sharing,
+            d_attributes,
         )
     if background and colored:
         d_background = memory.reals(plan.pixels, variant.channels)
-        background_kernel(variant.dtype, variant.color)(
+        launch(
+            background_kernel(variant.dtype, variant.color),
             plan.pixels, variant.channels, 1.0 / plan.tau, plan.background_depth,
             rendered.state, rendered.winner, d_image, d_background,
         )  # fmt: skip
     if softness:
         total = memory.reals(2)
-        softness_kernel(variant.dtype)(softness_rows, d_softness, memory.reals(PARTS, 2), total)
+        launch(
+            softness_kernel(variant.dtype), softness_rows, d_softness, memory.reals(PARTS, 2), total
+        )
     return Gradients(d_corners, d_attributes, d_background, total)
