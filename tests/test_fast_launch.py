@@ -63,7 +63,7 @@ def test_what_is_not_exactly_as_annotated_goes_the_public_way(scaled):
         launch(kernel, numbers, 2.0, 1, out)
     assert (out == 3.0).all()
     assert len(calls) == 2
-    with runtime.launch_lock, pytest.raises(ValueError, match="[Nn]on contiguous"):
+    with runtime.launch_lock, pytest.raises(ValueError, match="contiguous"):
         launch(kernel, torch.ones(4, 4).T[:3], 1.0, 1, torch.ones(3, 4))
     with runtime.launch_lock, pytest.raises(ti.TaichiRuntimeTypeError):
         launch(kernel, torch.ones(2, 2), 1.0, 1.5, torch.ones(2, 2))

@@ -19,14 +19,20 @@ WIDTH, HEIGHT = 4, 2
 
 @ti.func
 def pixel_row(i):
-    """Row of a tile's pixel i, block by block."""
-    return i // (BLOCK * 2) * HEIGHT + i % BLOCK // WIDTH
+    """Row of a tile's pixel i, block by block; bits, because Taichi's // and % are slow."""
+    return ((i >> 4) << 1) | ((i >> 2) & 1)
 
 
 @ti.func
 def pixel_column(i):
     """Column of a tile's pixel i, block by block."""
-    return i // BLOCK % 2 * WIDTH + i % WIDTH
+    return ((i >> 1) & 4) | (i & 3)
+
+
+@ti.func
+def pixel_index(row, column):
+    """Inverse of `pixel_row` and `pixel_column`."""
+    return ((row >> 1) << 4) | ((column & 4) << 1) | ((row & 1) << 2) | (column & 3)
 
 
 @ti.func

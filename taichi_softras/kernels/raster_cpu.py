@@ -15,6 +15,7 @@ from taichi_softras.kernels.blocks import (
     BLOCKS,
     list_blocks,
     pixel_column,
+    pixel_index,
     pixel_row,
 )
 from taichi_softras.kernels.fragment import Variant, fragment_functions, pixel_center
@@ -29,6 +30,8 @@ def forward_kernel(variant: Variant) -> Any:
     blend_in, _ = fragment_functions(variant)
     # The nearest fragment is searched from beyond any depth.
     beyond = 1e30
+    # A pixel's silhouette number where no face is.
+    nothing = 1.0 if alpha == "prod" else 0.0
 
     @ti.kernel
     def forward(
@@ -58,14 +61,18 @@ def forward_kernel(variant: Variant) -> Any:
         n_workers: ti.i32,
         queue: array(ti.i32, 1),  # [1] next tile; zero before
     ):
-        columns = (width + TILE - 1) // TILE
-        tiles_per_view = (height + TILE - 1) // TILE * columns
+        tile_columns = (width + TILE - 1) // TILE
+        tiles_per_view = (height + TILE - 1) // TILE * tile_columns
         for worker in range(n_workers * TASK):
             if worker % TASK == 0:
                 tile = ti.atomic_add(queue[0], 1)
                 while tile < n_views * tiles_per_view:
                     b = tile // tiles_per_view
-                    tile_row, tile_column = tile % tiles_per_view // columns, tile % columns
+                    tile_row = tile % tiles_per_view // tile_columns
+                    tile_column = tile % tiles_per_view % tile_columns
+                    rows = ti.min(height - tile_row * TILE, TILE)
+                    columns = ti.min(width - tile_column * TILE, TILE)
+                    first_pixel = (b * height + tile_row * TILE) * width + tile_column * TILE
                     blocks = ti.Vector.zero(ti.i32, BLOCKS)
                     px = ti.Vector.zero(variant.position_dtype, PIXELS)
                     py = ti.Vector.zero(variant.position_dtype, PIXELS)
@@ -81,7 +88,7 @@ def forward_kernel(variant: Variant) -> Any:
                         px[i], py[i] = pixel_center(
                             r, c, height, width, ti.cast(shorter, variant.position_dtype)
                         )
-                        silhouette[i] = 1.0 if ti.static(alpha == "prod") else 0.0
+                        silhouette[i] = nothing
                         if ti.static(color == "softmax"):
                             reference[i] = background_depth
                             total[i] = 1.0
@@ -90,14 +97,12 @@ def forward_kernel(variant: Variant) -> Any:
                             reference[i] = beyond
                             nearest[i] = -1
                     if ti.static(channels > 0):
-                        for i in range(PIXELS):
-                            r = tile_row * TILE + pixel_row(i)
-                            c = tile_column * TILE + pixel_column(i)
-                            q = 0
-                            if background_rows > 1 and r < height and c < width:
-                                q = (b * height + r) * width + c
-                            for ch in ti.static(range(channels)):
-                                sums[ch][i] = background[q, ch]
+                        for row in range(rows):
+                            q = first_pixel + row * width
+                            for column in range(columns):
+                                behind = q + column if background_rows > 1 else 0
+                                for ch in ti.static(range(channels)):
+                                    sums[ch][pixel_index(row, column)] = background[behind, ch]
                     for entry in range(tile_start[tile], tile_start[tile + 1]):
                         n = entry_face[entry]
                         m = views[b, 1] + n - views[b, 0]
@@ -125,28 +130,30 @@ def forward_kernel(variant: Variant) -> Any:
                                 for ch in ti.static(range(channels)):
                                     value = c0[ch] + (u1 * c1[ch] + u2 * c2[ch])
                                     sums[ch][i] = sums[ch][i] * old + new * value
-                    for i in range(PIXELS):
-                        r = tile_row * TILE + pixel_row(i)
-                        c = tile_column * TILE + pixel_column(i)
-                        if r < height and c < width:
-                            q = (b * height + r) * width + c
+                    if ti.static(color == "softmax"):
+                        for i in range(PIXELS):
+                            inverse_total = 1.0 / total[i]
+                            depth_sum[i] *= inverse_total
+                            for ch in ti.static(range(channels)):
+                                sums[ch][i] *= inverse_total
+                    for row in range(rows):
+                        for column in range(columns):
+                            i = pixel_index(row, column)
+                            q = first_pixel + row * width + column
                             state[q, 0] = silhouette[i]
                             if ti.static(alpha == "prod"):
                                 alpha_out[q] = 1.0 - silhouette[i]
                             else:
                                 alpha_out[q] = silhouette[i]
                             if ti.static(color == "softmax"):
-                                inverse_total = 1.0 / total[i]
                                 state[q, 1] = reference[i]
                                 state[q, 2] = total[i]
-                                depth_out[q] = depth_sum[i] * inverse_total
-                                for ch in ti.static(range(channels)):
-                                    image[q, ch] = sums[ch][i] * inverse_total
+                                depth_out[q] = depth_sum[i]
                             elif ti.static(color == "hard"):
                                 winner[q] = nearest[i]
                                 depth_out[q] = ti.select(nearest[i] >= 0, reference[i], far)
-                                for ch in ti.static(range(channels)):
-                                    image[q, ch] = sums[ch][i]
+                            for ch in ti.static(range(channels)):
+                                image[q, ch] = sums[ch][i]
                     tile = ti.atomic_add(queue[0], 1)
 
     return forward
@@ -196,14 +203,18 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
         n_workers: ti.i32,
         queue: array(ti.i32, 1),  # [1] next tile; zero before
     ):
-        columns = (width + TILE - 1) // TILE
-        tiles_per_view = (height + TILE - 1) // TILE * columns
+        tile_columns = (width + TILE - 1) // TILE
+        tiles_per_view = (height + TILE - 1) // TILE * tile_columns
         for worker in range(n_workers * TASK):
             if worker % TASK == 0:
                 tile = ti.atomic_add(queue[0], 1)
                 while tile < n_views * tiles_per_view:
                     b = tile // tiles_per_view
-                    tile_row, tile_column = tile % tiles_per_view // columns, tile % columns
+                    tile_row = tile % tiles_per_view // tile_columns
+                    tile_column = tile % tiles_per_view % tile_columns
+                    rows = ti.min(height - tile_row * TILE, TILE)
+                    columns = ti.min(width - tile_column * TILE, TILE)
+                    first_pixel = (b * height + tile_row * TILE) * width + tile_column * TILE
                     blocks = ti.Vector.zero(ti.i32, BLOCKS)
                     px = ti.Vector.zero(variant.position_dtype, PIXELS)
                     py = ti.Vector.zero(variant.position_dtype, PIXELS)
@@ -221,13 +232,16 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                         px[i], py[i] = pixel_center(
                             r, c, height, width, ti.cast(shorter, variant.position_dtype)
                         )
-                        if r < height and c < width:
-                            q = (b * height + r) * width + c
+                    # An empty tile reads nothing.
+                    for row in range(rows if tile_start[tile] < tile_start[tile + 1] else 0):
+                        for column in range(columns):
+                            i = pixel_index(row, column)
+                            q = first_pixel + row * width + column
                             g_alpha[i] = d_alpha[q]
                             clear[i] = state[q, 0]
                             if ti.static(color == "softmax"):
                                 reference[i] = state[q, 1]
-                                inverse_total[i] = 1.0 / state[q, 2]
+                                inverse_total[i] = state[q, 2]
                             if ti.static(color == "hard"):
                                 nearest[i] = winner[q]
                             if ti.static(color != "none"):
@@ -238,6 +252,12 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                                     mean += d_image[q, ch] * image[q, ch]
                                 # What the pixel's colour and depth say to every weight alike.
                                 g_mean[i] = mean
+                    if ti.static(color == "softmax"):
+                        for i in range(PIXELS):
+                            # Pixels outside the image have no sum; no face is drawn there.
+                            inverse_total[i] = 1.0 / ti.select(
+                                inverse_total[i] > 0.0, inverse_total[i], 1.0
+                            )
                     zero = ti.cast(0.0, dtype)
                     to_sigma, to_gamma = zero, zero
                     for entry in range(tile_start[tile], tile_start[tile + 1]):
