@@ -7,6 +7,7 @@ annotated types, and outside of tapes. Everything else goes through the public c
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import taichi as ti
@@ -98,6 +99,11 @@ def _start(found: _Compiled, arguments: tuple[Any, ...]) -> bool:
     return True
 
 
+@cache
+def _name(dtype: Any) -> str:
+    return str(dtype)
+
+
 def _set_array(context: Any, i: int, value: Any, dtype: Any, ndim: int) -> bool:
     if isinstance(value, ti.Ndarray):
         fits = value.dtype == dtype and len(value.shape) == ndim and value.grad is None
@@ -105,7 +111,7 @@ def _set_array(context: Any, i: int, value: Any, dtype: Any, ndim: int) -> bool:
             context.set_arg_ndarray((i,), value.arr)
         return bool(fits)
     # A torch tensor on the CPU, told by its looks: this file knows no torch.
-    if str(getattr(value, "dtype", "")) != _TORCH_NAMES[dtype] or value.ndim != ndim:
+    if _name(getattr(value, "dtype", None)) != _TORCH_NAMES[dtype] or value.ndim != ndim:
         return False
     if value.device.type != "cpu" or value.requires_grad or not value.is_contiguous():
         return False
