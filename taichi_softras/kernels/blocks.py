@@ -4,6 +4,9 @@ The eight pixels of a block, four wide and two high, are one AVX register of flo
 the CPU driver works in. Small and slanted faces touch fewer of them than rows of eight.
 """
 
+from functools import cache
+from typing import Any
+
 import taichi as ti
 
 from taichi_softras.kernels.types import TILE, lesser
@@ -13,6 +16,9 @@ BLOCK = 8
 
 BLOCKS = 8
 """Blocks of a tile: two side by side, four rows of them."""
+
+ALL_BLOCKS = 2**BLOCKS - 1
+"""A bit for each block."""
 
 WIDTH, HEIGHT = 4, 2
 
@@ -83,3 +89,23 @@ def list_blocks(live, blocks: ti.template()):
         blocks[n] = block
         n += (live >> block) & 1
     return n
+
+
+@cache
+def nonzero_blocks_function(dtype: Any) -> Any:
+    """Return the function that finds the blocks with a pixel that is not 0."""
+    whole = ti.i32 if dtype == ti.f32 else ti.i64
+
+    @ti.func
+    def nonzero_blocks(values: ti.template()):
+        """Return a bit for each block in which some of `values` [PIXELS] is not 0, NaN included."""
+        live = 0
+        for block in ti.static(range(BLOCKS)):
+            bits = ti.cast(0, whole)
+            # All bits but the sign: fast-math compilers assume that nothing is NaN.
+            for lane in range(BLOCK):
+                bits |= ti.bit_cast(values[block * BLOCK + lane], whole) << 1
+            live |= ti.select(bits != 0, 1 << block, 0)
+        return live
+
+    return nonzero_blocks

@@ -11,9 +11,11 @@ from typing import Any
 import taichi as ti
 
 from taichi_softras.kernels.blocks import (
+    ALL_BLOCKS,
     BLOCK,
     BLOCKS,
     list_blocks,
+    nonzero_blocks_function,
     pixel_column,
     pixel_index,
     pixel_row,
@@ -21,6 +23,9 @@ from taichi_softras.kernels.blocks import (
 from taichi_softras.kernels.fragment import Variant, fragment_functions, pixel_center
 from taichi_softras.kernels.setup import read_record
 from taichi_softras.kernels.types import PIXELS, TASK, TILE, array
+
+LOOK = 16
+"""Faces between two looks for pixels that nothing can change any more."""
 
 
 @cache
@@ -30,6 +35,7 @@ def forward_kernel(variant: Variant) -> Any:
     blend_in, _ = fragment_functions(variant)
     # The nearest fragment is searched from beyond any depth.
     beyond = 1e30
+    nonzero_blocks = nonzero_blocks_function(dtype)
     # A pixel's silhouette number where no face is.
     nothing = 1.0 if alpha == "prod" else 0.0
 
@@ -103,14 +109,19 @@ def forward_kernel(variant: Variant) -> Any:
                                 behind = q + column if background_rows > 1 else 0
                                 for ch in ti.static(range(channels)):
                                     sums[ch][pixel_index(row, column)] = background[behind, ch]
+                    awake = ALL_BLOCKS
                     for entry in range(tile_start[tile], tile_start[tile + 1]):
+                        if ti.static(color == "none" and alpha == "prod"):
+                            # Where the transparency is 0 it stays so: looked for now and then.
+                            if (entry - tile_start[tile]) % LOOK == LOOK - 1:
+                                awake = nonzero_blocks(silhouette)
                         n = entry_face[entry]
                         m = views[b, 1] + n - views[b, 0]
                         face = read_record(records, n)
                         c0 = [attributes[m, 0, ch] for ch in ti.static(range(channels))]
                         c1 = [attributes[m, 1, ch] - c0[ch] for ch in ti.static(range(channels))]
                         c2 = [attributes[m, 2, ch] - c0[ch] for ch in ti.static(range(channels))]
-                        for k in range(list_blocks(entry_blocks[entry], blocks)):
+                        for k in range(list_blocks(entry_blocks[entry] & awake, blocks)):
                             for lane in range(BLOCK):
                                 # Masked, so that LLVM knows that the sum cannot wrap.
                                 i = (blocks[k] & (BLOCKS - 1)) * BLOCK + lane
@@ -171,6 +182,7 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
     """
     dtype, channels, color = variant.dtype, variant.channels, variant.color
     _, blend_in_adjoint = fragment_functions(variant)
+    nonzero_blocks = nonzero_blocks_function(dtype)
     width_slot = variant.slot_width
 
     @ti.kernel
@@ -225,6 +237,7 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                     g_alpha = ti.Vector.zero(dtype, PIXELS)
                     g_depth = ti.Vector.zero(dtype, PIXELS)
                     g_mean = ti.Vector.zero(dtype, PIXELS)
+                    pull = ti.Vector.zero(dtype, PIXELS)
                     g = [ti.Vector.zero(dtype, PIXELS) for _ in ti.static(range(channels))]
                     for i in range(PIXELS):
                         r = tile_row * TILE + pixel_row(i)
@@ -239,6 +252,9 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                             q = first_pixel + row * width + column
                             g_alpha[i] = d_alpha[q]
                             clear[i] = state[q, 0]
+                            pull[i] = ti.abs(d_alpha[q])
+                            if ti.static(variant.alpha == "prod"):
+                                pull[i] *= ti.abs(state[q, 0])
                             if ti.static(color == "softmax"):
                                 reference[i] = state[q, 1]
                                 inverse_total[i] = state[q, 2]
@@ -246,9 +262,11 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                                 nearest[i] = winner[q]
                             if ti.static(color != "none"):
                                 g_depth[i] = d_depth_in[q]
+                                pull[i] += ti.abs(d_depth_in[q])
                                 mean = d_depth_in[q] * depth_in[q]
                                 for ch in ti.static(range(channels)):
                                     g[ch][i] = d_image[q, ch]
+                                    pull[i] += ti.abs(d_image[q, ch])
                                     mean += d_image[q, ch] * image[q, ch]
                                 # What the pixel's colour and depth say to every weight alike.
                                 g_mean[i] = mean
@@ -260,6 +278,8 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                             )
                     zero = ti.cast(0.0, dtype)
                     to_sigma, to_gamma = zero, zero
+                    # Pixels whose gradients are all 0 give 0 to every face.
+                    awake = nonzero_blocks(pull)
                     for entry in range(tile_start[tile], tile_start[tile + 1]):
                         n = entry_face[entry]
                         m = views[b, 1] + n - views[b, 0]
@@ -268,7 +288,7 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                         c1 = [attributes[m, 1, ch] for ch in ti.static(range(channels))]
                         c2 = [attributes[m, 2, ch] for ch in ti.static(range(channels))]
                         s = [ti.Vector.zero(dtype, BLOCK) for _ in ti.static(range(width_slot))]
-                        for k in range(list_blocks(entry_blocks[entry], blocks)):
+                        for k in range(list_blocks(entry_blocks[entry] & awake, blocks)):
                             for lane in range(BLOCK):
                                 # Masked, so that LLVM knows that the sum cannot wrap.
                                 i = (blocks[k] & (BLOCKS - 1)) * BLOCK + lane
