@@ -64,18 +64,22 @@ def forward_kernel(variant: Variant) -> Any:
         depth_out: array(dtype, 1),  # [B * H * W] out
         state: array(dtype, 2),  # [B * H * W, STATE] out: transparency, reference depth, sum
         winner: array(ti.i32, 1),  # [B * H * W] out: nearest face, -1 if none (hard colour only)
+        first_tile_row: ti.i32,  # of the band that is worked on
+        end_tile_row: ti.i32,
         n_workers: ti.i32,
-        queue: array(ti.i32, 1),  # [1] next tile; zero before
+        queue: array(ti.i32, 1),  # [1] next tile of the band; zero before
     ):
         tile_columns = (width + TILE - 1) // TILE
-        tiles_per_view = (height + TILE - 1) // TILE * tile_columns
+        tile_rows = (height + TILE - 1) // TILE
+        tiles_per_band = (end_tile_row - first_tile_row) * tile_columns
         for worker in range(n_workers * TASK):
             if worker % TASK == 0:
-                tile = ti.atomic_add(queue[0], 1)
-                while tile < n_views * tiles_per_view:
-                    b = tile // tiles_per_view
-                    tile_row = tile % tiles_per_view // tile_columns
-                    tile_column = tile % tiles_per_view % tile_columns
+                work = ti.atomic_add(queue[0], 1)
+                while work < n_views * tiles_per_band:
+                    b, rest = work // tiles_per_band, work % tiles_per_band
+                    tile_row = first_tile_row + rest // tile_columns
+                    tile_column = rest % tile_columns
+                    tile = (b * tile_rows + tile_row) * tile_columns + tile_column
                     rows = ti.min(height - tile_row * TILE, TILE)
                     columns = ti.min(width - tile_column * TILE, TILE)
                     first_pixel = (b * height + tile_row * TILE) * width + tile_column * TILE
@@ -165,7 +169,7 @@ def forward_kernel(variant: Variant) -> Any:
                                 depth_out[q] = ti.select(nearest[i] >= 0, reference[i], far)
                             for ch in ti.static(range(channels)):
                                 image[q, ch] = sums[ch][i]
-                    tile = ti.atomic_add(queue[0], 1)
+                    work = ti.atomic_add(queue[0], 1)
 
     return forward
 
@@ -212,18 +216,22 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
         d_depth_in: array(dtype, 1),  # [B * H * W]
         slots: array(dtype, 2),  # [K, variant.slot_width] out
         d_softness: array(dtype, 2),  # [T, 2] out: see `blend_in_adjoint`
+        first_tile_row: ti.i32,  # of the band that is worked on
+        end_tile_row: ti.i32,
         n_workers: ti.i32,
-        queue: array(ti.i32, 1),  # [1] next tile; zero before
+        queue: array(ti.i32, 1),  # [1] next tile of the band; zero before
     ):
         tile_columns = (width + TILE - 1) // TILE
-        tiles_per_view = (height + TILE - 1) // TILE * tile_columns
+        tile_rows = (height + TILE - 1) // TILE
+        tiles_per_band = (end_tile_row - first_tile_row) * tile_columns
         for worker in range(n_workers * TASK):
             if worker % TASK == 0:
-                tile = ti.atomic_add(queue[0], 1)
-                while tile < n_views * tiles_per_view:
-                    b = tile // tiles_per_view
-                    tile_row = tile % tiles_per_view // tile_columns
-                    tile_column = tile % tiles_per_view % tile_columns
+                work = ti.atomic_add(queue[0], 1)
+                while work < n_views * tiles_per_band:
+                    b, rest = work // tiles_per_band, work % tiles_per_band
+                    tile_row = first_tile_row + rest // tile_columns
+                    tile_column = rest % tile_columns
+                    tile = (b * tile_rows + tile_row) * tile_columns + tile_column
                     rows = ti.min(height - tile_row * TILE, TILE)
                     columns = ti.min(width - tile_column * TILE, TILE)
                     first_pixel = (b * height + tile_row * TILE) * width + tile_column * TILE
@@ -335,6 +343,6 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                     if ti.static(softness):
                         d_softness[tile, 0] = to_sigma
                         d_softness[tile, 1] = to_gamma
-                    tile = ti.atomic_add(queue[0], 1)
+                    work = ti.atomic_add(queue[0], 1)
 
     return adjoint
