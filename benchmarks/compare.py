@@ -108,7 +108,7 @@ def main():
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-            )  # fmt: skip
+            )
         )
     print("level size views sigma color from_mesh: old min, new min [ms]; median of new / old")
     for case in CASES:

@@ -51,6 +51,14 @@ def test_nothing_is_reported_on_a_wrong_result(monkeypatch, capsys):
     assert "median" not in said.out
 
 
+@pytest.fixture(autouse=True)
+def same_threads():
+    """`softras bench` sets the process's threads."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
 def test_the_report_holds_every_case(tmp_path, capsys, monkeypatch):
     few = (small(Case()), small(Case(color="softmax")))
     monkeypatch.setitem(cases.SUITES, "quick", few)

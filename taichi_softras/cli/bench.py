@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +15,7 @@ from taichi_softras.benchmark import plots, roofline
 from taichi_softras.benchmark.cases import SUITES, Suite
 from taichi_softras.benchmark.run import Result, run
 from taichi_softras.cli import machine, terminal
+from taichi_softras.errors import ArgumentError
 
 _UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -28,11 +30,16 @@ class BenchArgs:
     """Others to time in turns with it: deodr (if installed), dense (plain torch; slow)."""
     seconds: float = 2.0
     """How long each case is timed."""
+    torch_threads: int = 1
+    """Threads of torch; idle ones of its OpenMP spin, and take cores from the kernels."""
     output: Annotated[Path | None, conf.arg(aliases=["-o"], metavar="FOLDER")] = None
     """Where to write bench.json and bench.png."""
 
     def run(self) -> int:
         """Measure, print, save."""
+        if self.torch_threads < 1:
+            raise ArgumentError(f"`torch_threads` must be at least 1, got {self.torch_threads}.")
+        torch.set_num_threads(self.torch_threads)
         results: list[Result] = []
         cases = SUITES[self.suite]
         with terminal.progress("Timing") as advance:
@@ -56,12 +63,12 @@ class BenchArgs:
         return 0
 
 
-_CASE = ("", "views", "size", "faces", "sigma")
+_CASE = ("kind", "views", "size", "faces", "sigma")
 
 
 def _case(result: Result) -> tuple[str, ...]:
     case = result.case
-    kind = "silhouette" if case.color == "none" else "RGB + alpha"
+    kind = "alpha" if case.color == "none" else "RGB + alpha"
     return kind, str(case.views), f"{case.size}²", str(case.faces), f"{case.sigma:g}"
 
 
@@ -115,6 +122,7 @@ def _save(folder: Path, results: list[Result], peaks: roofline.Peaks) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     report: dict[str, Any] = {
         "machine": dict(machine.versions()),
+        "torch_threads": torch.get_num_threads(),
         "peaks": peaks._asdict(),
         "results": [result.as_json(peaks) for result in results],
     }
