@@ -5,11 +5,13 @@ Taichi runs on the tensors' device, arrays of Taichi elsewhere.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from taichi_softras import runtime
 from taichi_softras.errors import ArgumentError
+from taichi_softras.fast_launch import launch
 from taichi_softras.kernels import raster_cpu, raster_gpu
 from taichi_softras.kernels.fragment import Variant
 from taichi_softras.kernels.gather import (
@@ -31,6 +33,10 @@ empty array is replaced by any other of its rank: kernels take their counts as n
 
 UNBOUNDED = 1e15
 """Reach of a face when dist_eps is 0: beyond any NDC coordinate, and finite when squared."""
+
+
+MOST_ENTRIES = 2**23
+"""Longest lists of (tile, face) pairs on CPUs: some 100 MB, and 200 to 800 MB of gradient slots."""
 
 
 class Memory(Protocol):
@@ -195,9 +201,13 @@ class Tiles:
     n_entries: int
     face_start: Array  # [N + 1]
     tile_start: Array  # [T + 1]
-    entry_face: Array  # [K]
-    entry_slot: Array  # [K]
-    entry_tile: Array | None  # [K] on GPUs
+    entry_face: Array | None  # [K]; None if the lists are made later, see `_bands`
+    entry_slot: Array | None  # [K]
+    entry_tile: Array | None = None  # [K] on GPUs
+    entry_blocks: Array | None = None  # [K] on CPUs
+    first_row: int = 0
+    """Tile rows whose faces are listed, in all views; on CPUs."""
+    end_row: int = 0
 
 
 @dataclass(frozen=True)
@@ -223,52 +233,85 @@ class Gradients:
 
 
 def bin_faces(plan: Plan, memory: Memory, scene: Scene) -> Tiles:
-    """Set up faces and list them by tile."""
+    """Set up faces and list them by tile, or leave the lists to `_bands` if they are too long."""
+    if runtime.backend() == "cpu":
+        return _collect_on_cpu(plan, memory, scene, 0, plan.tiles[0])
+    return _collect_on_gpu(plan, memory, *_set_up(plan, memory, scene, 0, plan.tiles[0]), scene)
+
+
+def _set_up(
+    plan: Plan, memory: Memory, scene: Scene, first_row: int, end_row: int
+) -> tuple[Array, Array, Array]:
+    """Return records, boxes cut to some tile rows, and counts of skipped faces."""
     n = plan.n_faces
     records, boxes, skipped = memory.reals(n, RECORD), memory.integers(n, 4), memory.integers(3)
-    setup_kernel(plan.variant.dtype, plan.variant.distance, plan.cull)(
+    launch(
+        setup_kernel(plan.variant.dtype, plan.variant.distance, plan.cull),
         scene.corners, scene.attributes, scene.views, plan.n_views, n, plan.variant.channels,
-        *plan.extent, plan.reach,
+        *plan.extent, plan.reach, first_row * TILE, min(end_row * TILE, plan.size[0]) - 1,
         records, boxes, skipped,
     )  # fmt: skip
-    collect = _collect_on_cpu if runtime.backend() == "cpu" else _collect_on_gpu
-    return collect(plan, memory, records, boxes, skipped, scene.views)
+    return records, boxes, skipped
+
+
+def _bands(plan: Plan, memory: Memory, scene: Scene, tiles: Tiles) -> Iterator[Tiles]:
+    """Yield `tiles`, or the lists of one half of its rows and then of the other, and so on.
+
+    A face that is felt everywhere is listed in every tile. Lists of faces x tiles are not kept:
+    they are made for as many rows as `MOST_ENTRIES` allows, and made again for the adjoint.
+    """
+    if tiles.entry_tile is not None or tiles.entry_blocks is not None:
+        yield tiles
+        return
+    middle = (tiles.first_row + tiles.end_row) // 2
+    for rows in ((tiles.first_row, middle), (middle, tiles.end_row)):
+        yield from _bands(plan, memory, scene, _collect_on_cpu(plan, memory, scene, *rows))
 
 
 def _collect_on_cpu(
-    plan: Plan, memory: Memory, records: Array, boxes: Array, skipped: Array, views: Array
+    plan: Plan, memory: Memory, scene: Scene, first_row: int, end_row: int
 ) -> Tiles:
-    n, n_tiles = plan.n_faces, plan.n_tiles
+    """List faces by tile; without lists if they are too long and there is more than one row."""
+    records, boxes, skipped = _set_up(plan, memory, scene, first_row, end_row)
+    n, n_tiles, views = plan.n_faces, plan.n_tiles, scene.views
     # Enough tasks to share, few enough that their counters stay small.
     n_chunks = max(1, min(8, 8 // plan.n_views))
-    count, scan, fill = tile_kernels(plan.variant.dtype, plan.variant.distance)
-    frame = (records, boxes, views, plan.n_views, n_chunks, *plan.extent, plan.reach, *plan.tiles)
+    count, scan, fill = tile_kernels(plan.variant.dtype)
+    frame = (records, boxes, views, plan.n_views, n_chunks, *plan.extent, *plan.tiles)
     face_entries, chunk_entries = memory.integers(n), memory.integers(n_tiles, n_chunks)
-    count(*frame, face_entries, chunk_entries)
+    launch(count, *frame, face_entries, chunk_entries)
     face_start, tile_start = memory.integers(n + 1), memory.integers(n_tiles + 1)
     total = memory.integers(1)
-    scan(n, n_tiles, n_chunks, face_entries, face_start, chunk_entries, tile_start, total)
-    entries = _checked(memory.read_integer(total, 0))
-    entry_face, entry_slot = memory.integers(entries), memory.integers(entries)
-    fill(*frame, face_start, chunk_entries, entry_face, entry_slot)
+    launch(scan, n, n_tiles, n_chunks, face_entries, face_start, chunk_entries, tile_start, total)
+    entries = memory.read_integer(total, 0)
+    if entries > MOST_ENTRIES and end_row - first_row > 1:
+        return Tiles(
+            records, boxes, skipped, entries, face_start, tile_start, None, None,
+            first_row=first_row, end_row=end_row,
+        )  # fmt: skip
+    _check(entries)
+    entry_face, entry_slot, entry_blocks = (memory.integers(entries) for _ in range(3))
+    launch(fill, *frame, face_start, chunk_entries, entry_face, entry_slot, entry_blocks)
     return Tiles(
-        records, boxes, skipped, entries, face_start, tile_start, entry_face, entry_slot, None
-    )
+        records, boxes, skipped, entries, face_start, tile_start, entry_face, entry_slot,
+        entry_blocks=entry_blocks, first_row=first_row, end_row=end_row,
+    )  # fmt: skip
 
 
 def _collect_on_gpu(
-    plan: Plan, memory: Memory, records: Array, boxes: Array, skipped: Array, views: Array
+    plan: Plan, memory: Memory, records: Array, boxes: Array, skipped: Array, scene: Scene
 ) -> Tiles:
-    n, n_tiles = plan.n_faces, plan.n_tiles
-    count, emit = entry_kernels(plan.variant.dtype, plan.variant.distance)
+    n, n_tiles, views = plan.n_faces, plan.n_tiles, scene.views
+    count, emit = entry_kernels(plan.variant.dtype)
     sort_pass, finish = sort_kernels()
     face_start = memory.integers(n + 1)
-    frame = (*plan.extent, plan.reach)
-    count(records, boxes, n, *frame, face_start, memory.integers(scan_scratch(n)))
-    entries = _checked(memory.read_integer(face_start, n))
+    frame = plan.extent
+    launch(count, records, boxes, n, *frame, face_start, memory.integers(scan_scratch(n)))
+    entries = memory.read_integer(face_start, n)
+    _check(entries)
     slot_face, tile, slot = (memory.integers(entries) for _ in range(3))
-    emit(
-        records, boxes, views, plan.n_views, n, *frame, *plan.tiles,
+    launch(
+        emit, records, boxes, views, plan.n_views, n, *frame, *plan.tiles,
         face_start, slot_face, tile, slot,
     )  # fmt: skip
     runs = sort_runs(entries)
@@ -276,20 +319,21 @@ def _collect_on_gpu(
     places = memory.integers(DIGITS * runs + 1)
     scratch = memory.integers(scan_scratch(DIGITS * runs))
     for shift in sort_shifts(n_tiles):
-        sort_pass(entries, runs, shift, tile, slot, tile_out, slot_out, places, scratch)
+        launch(sort_pass, entries, runs, shift, tile, slot, tile_out, slot_out, places, scratch)
         tile, tile_out, slot, slot_out = tile_out, tile, slot_out, slot
     tile_start, entry_face = memory.integers(n_tiles + 1), memory.integers(entries)
-    finish(entries, n_tiles, tile, slot, slot_face, tile_start, entry_face)
-    return Tiles(records, boxes, skipped, entries, face_start, tile_start, entry_face, slot, tile)
+    launch(finish, entries, n_tiles, tile, slot, slot_face, tile_start, entry_face)
+    return Tiles(
+        records, boxes, skipped, entries, face_start, tile_start, entry_face, slot, entry_tile=tile
+    )
 
 
-def _checked(entries: int) -> int:
+def _check(entries: int) -> None:
     if entries >= LARGEST:
         raise ArgumentError(
             "the faces touch 2**31 (tile, face) pairs or more; render fewer views at once, or use "
             "a smaller sigma or a larger dist_eps."
         )
-    return entries
 
 
 def forward(plan: Plan, memory: Memory, scene: Scene) -> Rendered:
@@ -304,17 +348,40 @@ def forward(plan: Plan, memory: Memory, scene: Scene) -> Rendered:
         state=memory.reals(pixels, STATE),
         winner=memory.integers(pixels if variant.color == "hard" else 1),
     )
-    arguments = (
-        tiles.records, tiles.boxes, scene.attributes, scene.views, tiles.tile_start,
-        tiles.entry_face, scene.background, plan.background_rows, plan.n_views, *plan.numbers,
+    for part in _bands(plan, memory, scene, tiles):
+        _draw(plan, memory, scene, part, rendered)
+    return rendered
+
+
+def _draw(plan: Plan, memory: Memory, scene: Scene, tiles: Tiles, rendered: Rendered) -> None:
+    """Launch the forward driver on the tiles that have lists."""
+    scene_arrays = (scene.attributes, scene.views, tiles.tile_start, tiles.entry_face)
+    pixel_arrays = (
+        scene.background, plan.background_rows, plan.n_views, *plan.numbers,
         plan.far, plan.background_depth,
         rendered.alpha, rendered.image, rendered.depth, rendered.state, rendered.winner,
     )  # fmt: skip
     if runtime.backend() == "cpu":
-        raster_cpu.forward_kernel(variant)(*arguments, runtime.thread_count(), memory.zeros(1))
+        launch(
+            raster_cpu.forward_kernel(plan.variant),
+            tiles.records, *scene_arrays, tiles.entry_blocks, *pixel_arrays,
+            tiles.first_row, tiles.end_row, runtime.thread_count(), memory.zeros(1),
+        )  # fmt: skip
     else:
-        raster_gpu.forward_kernel(variant)(*arguments)
-    return rendered
+        launch(
+            raster_gpu.forward_kernel(plan.variant),
+            tiles.records, tiles.boxes, *scene_arrays, *pixel_arrays,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Which gradients the adjoint is asked for."""
+
+    corners: bool
+    attributes: bool
+    background: bool
+    softness: bool
 
 
 def adjoint(
@@ -332,57 +399,79 @@ def adjoint(
     softness: bool,
 ) -> Gradients:
     """Pull gradients of the images back to what is asked for; hold `runtime.launch_lock`."""
-    variant, tiles, n, entries = (
-        plan.variant,
-        rendered.tiles,
-        plan.n_faces,
-        rendered.tiles.n_entries,
-    )
-    colored = variant.channels > 0
-    slots = memory.reals(entries, variant.slot_width)
+    variant, colored = plan.variant, plan.variant.channels > 0
+    needs = Needs(corners, attributes and colored, background and colored, softness)
     on_cpu = runtime.backend() == "cpu"
-    softness_rows = (plan.n_tiles if on_cpu else entries) if softness else 1
-    d_softness = memory.reals(softness_rows, 2)
-    kernel = (raster_cpu if on_cpu else raster_gpu).adjoint_kernel(
-        variant, corners, attributes, softness
+    softness_rows = plan.n_tiles if on_cpu else rendered.tiles.n_entries
+    found = Gradients(
+        memory.reals(plan.n_faces, 3, 3) if needs.corners else None,
+        memory.reals(plan.n_attributes, 3, variant.channels) if needs.attributes else None,
+        memory.reals(plan.pixels, variant.channels) if needs.background else None,
+        memory.reals(2) if needs.softness else None,
     )
-    faces = (tiles.records, tiles.boxes, scene.attributes, scene.views)
-    images = (rendered.image, rendered.depth, rendered.state)
-    if on_cpu:
-        kernel(
-            *faces, tiles.tile_start, tiles.entry_face, tiles.entry_slot, plan.n_views,
-            *plan.numbers, *images, rendered.winner, d_alpha, d_image, d_depth,
-            slots, d_softness, runtime.thread_count(), memory.zeros(1),
-        )  # fmt: skip
-    else:
-        pixels = memory.reals(plan.pixels, raster_gpu.pixel_width(variant.channels))
-        raster_gpu.pixel_kernel(variant)(plan.pixels, *images, d_alpha, d_image, d_depth, pixels)
-        kernel(
-            *faces, entries, tiles.entry_tile, tiles.entry_face, tiles.entry_slot,
-            *plan.numbers, pixels, rendered.winner, slots, d_softness,
-        )  # fmt: skip
-    gather_corners, gather_attributes = gather_kernels(variant.dtype, variant.color != "none")
-    d_corners = d_attributes = d_background = total = None
-    if corners:
-        d_corners = memory.reals(n, 3, 3)
-        gather_corners(n, tiles.face_start, slots, d_corners)
-    if attributes and colored:
-        d_attributes = memory.reals(plan.n_attributes, 3, variant.channels)
-        sharing = n // max(plan.n_attributes, 1)
-        gather_attributes(
-            plan.n_attributes, tiles.face_start, slots, variant.channels, sharing, d_attributes
-        )
-    if background and colored:
-        d_background = memory.reals(plan.pixels, variant.channels)
-        background_kernel(variant.dtype, variant.color)(
+    d_softness = memory.reals(softness_rows if softness else 1, 2)
+    d_images = (d_alpha, d_image, d_depth)
+    for i, part in enumerate(_bands(plan, memory, scene, rendered.tiles)):
+        slots = _pull(plan, memory, scene, part, rendered, d_images, d_softness, needs)
+        _gather(plan, part, slots, found, more=i > 0)
+    if needs.background:
+        launch(
+            background_kernel(variant.dtype, variant.color),
             plan.pixels, variant.channels, 1.0 / plan.tau, plan.background_depth,
-            rendered.state, rendered.winner, d_image, d_background,
+            rendered.state, rendered.winner, d_image, found.background,
         )  # fmt: skip
-    if softness:
-        total = memory.reals(2)
-        softness_kernel(variant.dtype, variant.color)(
+    if needs.softness:
+        launch(
+            softness_kernel(variant.dtype, variant.color),
             softness_rows, plan.pixels, variant.channels, plan.background_rows,
             1.0 / plan.tau, plan.far, plan.background_depth, d_softness, scene.background,
-            *images, d_image, d_depth, memory.reals(PARTS, 2), total,
+            rendered.image, rendered.depth, rendered.state, d_image, d_depth,
+            memory.reals(PARTS, 2), found.softness,
         )  # fmt: skip
-    return Gradients(d_corners, d_attributes, d_background, total)
+    return found
+
+
+def _pull(
+    plan: Plan,
+    memory: Memory,
+    scene: Scene,
+    tiles: Tiles,
+    rendered: Rendered,
+    d_images: tuple[Array, Array, Array],
+    d_softness: Array,
+    needs: Needs,
+) -> Array:
+    """Launch the adjoint driver on the tiles that have lists; return the gradient slots."""
+    kernels = raster_cpu if runtime.backend() == "cpu" else raster_gpu
+    kernel = kernels.adjoint_kernel(plan.variant, needs.corners, needs.attributes, needs.softness)
+    slots = memory.reals(tiles.n_entries, plan.variant.slot_width)
+    images = (rendered.image, rendered.depth, rendered.state)
+    if kernels is raster_cpu:
+        launch(
+            kernel, tiles.records, scene.attributes, scene.views, tiles.tile_start,
+            tiles.entry_face, tiles.entry_slot, tiles.entry_blocks, plan.n_views, *plan.numbers,
+            *images, rendered.winner, *d_images, slots, d_softness,
+            tiles.first_row, tiles.end_row, runtime.thread_count(), memory.zeros(1),
+        )  # fmt: skip
+    else:
+        pixels = memory.reals(plan.pixels, raster_gpu.pixel_width(plan.variant.channels))
+        launch(raster_gpu.pixel_kernel(plan.variant), plan.pixels, *images, *d_images, pixels)
+        launch(
+            kernel, tiles.records, tiles.boxes, scene.attributes, scene.views, tiles.n_entries,
+            tiles.entry_tile, tiles.entry_face, tiles.entry_slot, *plan.numbers,
+            pixels, rendered.winner, slots, d_softness,
+        )  # fmt: skip
+    return slots
+
+
+def _gather(plan: Plan, tiles: Tiles, slots: Array, found: Gradients, *, more: bool) -> None:
+    """Sum each face's slots, to what is there already if there is `more`."""
+    variant = plan.variant
+    gather_corners, gather_attributes = gather_kernels(variant.dtype, variant.color != "none")
+    if found.corners is not None:
+        launch(gather_corners, plan.n_faces, tiles.face_start, slots, int(more), found.corners)
+    if found.attributes is not None:
+        launch(
+            gather_attributes, plan.n_attributes, tiles.face_start, slots, variant.channels,
+            plan.n_faces // max(plan.n_attributes, 1), int(more), found.attributes,
+        )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Protocol
 import tyro
 
 from taichi_softras.cli import terminal
+from taichi_softras.cli.bench import BenchArgs
 from taichi_softras.cli.doctor import DoctorArgs
 from taichi_softras.cli.fit import FitArgs
 from taichi_softras.cli.render import RenderArgs
@@ -16,6 +17,7 @@ from taichi_softras.errors import SoftRasError
 COMMANDS: dict[str, Callable[..., "Command"]] = {
     "render": RenderArgs,
     "fit": FitArgs,
+    "bench": BenchArgs,
     "doctor": DoctorArgs,
 }
 """The dataclass of each command; its docstring and its fields' docstrings are the help text."""

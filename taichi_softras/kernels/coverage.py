@@ -2,12 +2,12 @@
 
 import taichi as ti
 
-from taichi_softras.kernels.types import both
+from taichi_softras.kernels.types import both, lesser
 
 
 @ti.func
-def logistic(x, e):
-    """Split D = sigmoid(x) so that nothing cancels, with e = exp(-|x|).
+def logistic(inside, e):
+    """Split D = sigmoid(x) so that nothing cancels, with e = exp(-|x|) and x >= 0 inside.
 
     Returns:
         coverage: D.
@@ -16,13 +16,13 @@ def logistic(x, e):
     """
     scale = 1.0 / (1.0 + e)
     tail = e * scale
-    return ti.select(x >= 0.0, scale, tail), ti.select(x >= 0.0, tail, scale), scale
+    return ti.select(inside, scale, tail), ti.select(inside, tail, scale), scale
 
 
 @ti.func
 def smallest_weight(w0, w1, w2):
     """Barycentric metric: d = min_k w_k, positive inside."""
-    return ti.min(w0, ti.min(w1, w2))
+    return lesser(w0, lesser(w1, w2))
 
 
 @ti.func

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import taichi as ti
 
 from taichi_softras.kernels import blending, coverage, triangle
-from taichi_softras.kernels.types import TILE, both, either, exp_negative
+from taichi_softras.kernels.types import both, either, exp_negative, greater, lesser
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +50,10 @@ class FragmentFunctions(NamedTuple):
 
 
 @ti.func
-def pixel_center(tile_row, tile_column, i, height, width, shorter):
-    """NDC of pixel i of a tile, row by row; see docs/conventions.md."""
-    x = (2 * (tile_column * TILE + i % TILE) + 1 - width) / shorter
-    y = (height - 1 - 2 * (tile_row * TILE + i // TILE)) / shorter
+def pixel_center(row, column, height, width, shorter):
+    """NDC of a pixel; see docs/conventions.md."""
+    x = (2 * column + 1 - width) / shorter
+    y = (height - 1 - 2 * row) / shorter
     return x, y
 
 
@@ -64,8 +64,9 @@ def fragment_functions(variant: Variant) -> FragmentFunctions:
     dtype, distance, clip = variant.dtype, variant.distance, variant.clip
     alpha, color = variant.alpha, variant.color
     perspective, linear = variant.perspective, variant.linear_depth
-    # Eight roundings of the precision; a power of two, because literals are float32.
+    # Eight roundings of the precision; only attributes feel which point is the nearest.
     rounding = 2.0**-20 if dtype == ti.f32 else 2.0**-49
+    handicap = rounding if color != "none" else 0.0
 
     @ti.func
     def locate(p_exact, face):
@@ -87,9 +88,6 @@ def fragment_functions(variant: Variant) -> FragmentFunctions:
         w0, w1, w2 = ti.cast(v0, dtype), ti.cast(v1, dtype), ti.cast(v2, dtype)
         p = ti.cast(p_exact, dtype)
         d = coverage.smallest_weight(w0, w1, w2)
-        handicap = ti.cast(1.0, dtype)
-        if ti.static(variant.color != "none"):
-            handicap += ti.cast(rounding, dtype)
         edge, t, n_x, n_y, measure = triangle.nearest_on_boundary(
             p, face.p0, face.p1, face.p2, face.inverse_length2, handicap
         )
@@ -105,8 +103,9 @@ def fragment_functions(variant: Variant) -> FragmentFunctions:
         x, full, gap, scale = zero, one, zero, one
         if ti.static(distance != "hard"):
             kept = either(inside, measure < reach2)
-            x = ti.select(inside, measure, -measure) * inverse_sigma
-            full, gap, scale = coverage.logistic(x, exp_neg(ti.abs(x)))
+            y = measure * inverse_sigma
+            x = ti.select(inside, y, -y)
+            full, gap, scale = coverage.logistic(inside, exp_neg(y))
         return kept, x, full, gap, scale
 
     @ti.func
@@ -199,7 +198,7 @@ def fragment_functions(variant: Variant) -> FragmentFunctions:
                 a0, a1, a2, face.z, face.r, perspective, linear
             )
             if ti.static(color == "softmax"):
-                depth_soft = depth - tau * ti.min(x, 0.0)
+                depth_soft = depth - tau * lesser(x, 0.0)
                 ahead = (reference - depth_soft) * inverse_tau
                 fade = exp_neg(ti.abs(ahead))
                 front = both(kept, ahead > 0.0)
@@ -249,8 +248,8 @@ def fragment_functions(variant: Variant) -> FragmentFunctions:
             )
             u0, u1, u2 = v0, v1, v2
             if ti.static(color == "softmax"):
-                depth_soft = depth - tau * ti.min(x, 0.0)
-                behind = ti.max((depth_soft - reference) * inverse_tau, 0.0)
+                depth_soft = depth - tau * lesser(x, 0.0)
+                behind = greater((depth_soft - reference) * inverse_tau, 0.0)
                 weight = ti.select(kept, scale * exp_neg(behind) * inverse_total, 0.0)
             else:
                 weight = ti.select(both(inside, chosen), 1.0, 0.0)

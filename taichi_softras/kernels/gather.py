@@ -17,10 +17,15 @@ def gather_kernels(dtype: Any, has_depth: bool) -> tuple[Any, Any]:
         n_faces: ti.i32,
         face_start: array(ti.i32, 1),  # [N + 1] first slot of each face
         slots: array(dtype, 2),  # [K, slot width]
+        more: ti.i32,  # whether to add to what is there
         d_corners: array(dtype, 3),  # [N, 3, 3] out
     ):
         for n in range(n_faces):
             s = [ti.cast(0.0, dtype) for _ in ti.static(range(9))]
+            if more:
+                for k in ti.static(range(3)):
+                    s[2 * k], s[2 * k + 1] = d_corners[n, k, 0], d_corners[n, k, 1]
+                    s[6 + k] = d_corners[n, k, 2]
             for slot in range(face_start[n], face_start[n + 1]):
                 for k in ti.static(range(9 if has_depth else 6)):
                     s[k] += slots[slot, k]
@@ -36,11 +41,14 @@ def gather_kernels(dtype: Any, has_depth: bool) -> tuple[Any, Any]:
         slots: array(dtype, 2),  # [K, 9 + 3 C]
         channels: ti.i32,  # C
         n_sharing: ti.i32,  # views that share the attributes; record n of view b is b * M + m
+        more: ti.i32,  # whether to add to what is there
         d_attributes: array(dtype, 3),  # [M, 3, C] out
     ):
         for m in range(n_faces):
             for k in range(3 * channels):
                 s = ti.cast(0.0, dtype)
+                if more:
+                    s = d_attributes[m, k // channels, k % channels]
                 for b in range(n_sharing):
                     n = b * n_faces + m
                     for slot in range(face_start[n], face_start[n + 1]):

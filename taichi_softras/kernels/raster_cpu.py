@@ -10,9 +10,22 @@ from typing import Any
 
 import taichi as ti
 
+from taichi_softras.kernels.blocks import (
+    ALL_BLOCKS,
+    BLOCK,
+    BLOCKS,
+    list_blocks,
+    nonzero_blocks_function,
+    pixel_column,
+    pixel_index,
+    pixel_row,
+)
 from taichi_softras.kernels.fragment import Variant, fragment_functions, pixel_center
 from taichi_softras.kernels.setup import read_record
 from taichi_softras.kernels.types import PIXELS, TASK, TILE, array
+
+LOOK = 16
+"""Faces between two looks for pixels that nothing can change any more."""
 
 
 @cache
@@ -22,15 +35,18 @@ def forward_kernel(variant: Variant) -> Any:
     blend_in, _ = fragment_functions(variant)
     # The nearest fragment is searched from beyond any depth.
     beyond = 1e30
+    nonzero_blocks = nonzero_blocks_function(dtype)
+    # A pixel's silhouette number where no face is.
+    nothing = 1.0 if alpha == "prod" else 0.0
 
     @ti.kernel
     def forward(
         records: array(dtype, 2),  # [N, RECORD]
-        boxes: array(ti.i32, 2),  # [N, 4]
         attributes: array(dtype, 3),  # [M, 3, C]
         views: array(ti.i32, 2),  # [B, 3]
         tile_start: array(ti.i32, 1),  # [T + 1]
         entry_face: array(ti.i32, 1),  # [K]
+        entry_blocks: array(ti.i32, 1),  # [K]
         background: array(dtype, 2),  # [1, C] or [B * H * W, C]
         background_rows: ti.i32,
         n_views: ti.i32,
@@ -48,17 +64,26 @@ def forward_kernel(variant: Variant) -> Any:
         depth_out: array(dtype, 1),  # [B * H * W] out
         state: array(dtype, 2),  # [B * H * W, STATE] out: transparency, reference depth, sum
         winner: array(ti.i32, 1),  # [B * H * W] out: nearest face, -1 if none (hard colour only)
+        first_tile_row: ti.i32,  # of the band that is worked on
+        end_tile_row: ti.i32,
         n_workers: ti.i32,
-        queue: array(ti.i32, 1),  # [1] next tile; zero before
+        queue: array(ti.i32, 1),  # [1] next tile of the band; zero before
     ):
-        columns = (width + TILE - 1) // TILE
-        tiles_per_view = (height + TILE - 1) // TILE * columns
+        tile_columns = (width + TILE - 1) // TILE
+        tile_rows = (height + TILE - 1) // TILE
+        tiles_per_band = (end_tile_row - first_tile_row) * tile_columns
         for worker in range(n_workers * TASK):
             if worker % TASK == 0:
-                tile = ti.atomic_add(queue[0], 1)
-                while tile < n_views * tiles_per_view:
-                    b = tile // tiles_per_view
-                    tile_row, tile_column = tile % tiles_per_view // columns, tile % columns
+                work = ti.atomic_add(queue[0], 1)
+                while work < n_views * tiles_per_band:
+                    b, rest = work // tiles_per_band, work % tiles_per_band
+                    tile_row = first_tile_row + rest // tile_columns
+                    tile_column = rest % tile_columns
+                    tile = (b * tile_rows + tile_row) * tile_columns + tile_column
+                    rows = ti.min(height - tile_row * TILE, TILE)
+                    columns = ti.min(width - tile_column * TILE, TILE)
+                    first_pixel = (b * height + tile_row * TILE) * width + tile_column * TILE
+                    blocks = ti.Vector.zero(ti.i32, BLOCKS)
                     px = ti.Vector.zero(variant.position_dtype, PIXELS)
                     py = ti.Vector.zero(variant.position_dtype, PIXELS)
                     silhouette = ti.Vector.zero(dtype, PIXELS)
@@ -68,15 +93,12 @@ def forward_kernel(variant: Variant) -> Any:
                     nearest = ti.Vector.zero(ti.i32, PIXELS)
                     sums = [ti.Vector.zero(dtype, PIXELS) for _ in ti.static(range(channels))]
                     for i in range(PIXELS):
+                        r = tile_row * TILE + pixel_row(i)
+                        c = tile_column * TILE + pixel_column(i)
                         px[i], py[i] = pixel_center(
-                            tile_row,
-                            tile_column,
-                            i,
-                            height,
-                            width,
-                            ti.cast(shorter, variant.position_dtype),
+                            r, c, height, width, ti.cast(shorter, variant.position_dtype)
                         )
-                        silhouette[i] = 1.0 if ti.static(alpha == "prod") else 0.0
+                        silhouette[i] = nothing
                         if ti.static(color == "softmax"):
                             reference[i] = background_depth
                             total[i] = 1.0
@@ -85,63 +107,69 @@ def forward_kernel(variant: Variant) -> Any:
                             reference[i] = beyond
                             nearest[i] = -1
                     if ti.static(channels > 0):
-                        for i in range(PIXELS):
-                            r = tile_row * TILE + i // TILE
-                            c = tile_column * TILE + i % TILE
-                            q = 0
-                            if background_rows > 1 and r < height and c < width:
-                                q = (b * height + r) * width + c
-                            for ch in ti.static(range(channels)):
-                                sums[ch][i] = background[q, ch]
+                        for row in range(rows):
+                            q = first_pixel + row * width
+                            for column in range(columns):
+                                behind = q + column if background_rows > 1 else 0
+                                for ch in ti.static(range(channels)):
+                                    sums[ch][pixel_index(row, column)] = background[behind, ch]
+                    awake = ALL_BLOCKS
                     for entry in range(tile_start[tile], tile_start[tile + 1]):
+                        if ti.static(color == "none" and alpha == "prod"):
+                            # Where the transparency is 0 it stays so: looked for now and then.
+                            if (entry - tile_start[tile]) % LOOK == LOOK - 1:
+                                awake = nonzero_blocks(silhouette)
                         n = entry_face[entry]
                         m = views[b, 1] + n - views[b, 0]
                         face = read_record(records, n)
                         c0 = [attributes[m, 0, ch] for ch in ti.static(range(channels))]
                         c1 = [attributes[m, 1, ch] - c0[ch] for ch in ti.static(range(channels))]
                         c2 = [attributes[m, 2, ch] - c0[ch] for ch in ti.static(range(channels))]
-                        first = ti.max(boxes[n, 2] - tile_row * TILE, 0) * TILE
-                        last = ti.min(boxes[n, 3] - tile_row * TILE + 1, TILE) * TILE
-                        for i in range(first, last):
-                            p = ti.Vector([px[i], py[i]])
-                            covered, nearer, old, new, front, depth, u0, u1, u2 = blend_in(
+                        for k in range(list_blocks(entry_blocks[entry] & awake, blocks)):
+                            for lane in range(BLOCK):
+                                # Masked, so that LLVM knows that the sum cannot wrap.
+                                i = (blocks[k] & (BLOCKS - 1)) * BLOCK + lane
+                                p = ti.Vector([px[i], py[i]])
+                                covered, nearer, old, new, front, depth, u0, u1, u2 = blend_in(
                                 p, face, silhouette[i], reference[i],
                                 inverse_sigma, reach2, tau, inverse_tau,
                             )  # fmt: skip
-                            silhouette[i] = covered
-                            if ti.static(color != "none"):
-                                reference[i] = nearer
-                            if ti.static(color == "softmax"):
-                                total[i] = total[i] * old + new
-                                depth_sum[i] = depth_sum[i] * old + new * depth
-                            elif ti.static(color == "hard"):
-                                nearest[i] = ti.select(front, n, nearest[i])
+                                silhouette[i] = covered
+                                if ti.static(color != "none"):
+                                    reference[i] = nearer
+                                if ti.static(color == "softmax"):
+                                    total[i] = total[i] * old + new
+                                    depth_sum[i] = depth_sum[i] * old + new * depth
+                                elif ti.static(color == "hard"):
+                                    nearest[i] = ti.select(front, n, nearest[i])
+                                for ch in ti.static(range(channels)):
+                                    value = c0[ch] + (u1 * c1[ch] + u2 * c2[ch])
+                                    sums[ch][i] = sums[ch][i] * old + new * value
+                    if ti.static(color == "softmax"):
+                        for i in range(PIXELS):
+                            inverse_total = 1.0 / total[i]
+                            depth_sum[i] *= inverse_total
                             for ch in ti.static(range(channels)):
-                                value = c0[ch] + (u1 * c1[ch] + u2 * c2[ch])
-                                sums[ch][i] = sums[ch][i] * old + new * value
-                    for i in range(PIXELS):
-                        r = tile_row * TILE + i // TILE
-                        c = tile_column * TILE + i % TILE
-                        if r < height and c < width:
-                            q = (b * height + r) * width + c
+                                sums[ch][i] *= inverse_total
+                    for row in range(rows):
+                        for column in range(columns):
+                            i = pixel_index(row, column)
+                            q = first_pixel + row * width + column
                             state[q, 0] = silhouette[i]
                             if ti.static(alpha == "prod"):
                                 alpha_out[q] = 1.0 - silhouette[i]
                             else:
                                 alpha_out[q] = silhouette[i]
                             if ti.static(color == "softmax"):
-                                inverse_total = 1.0 / total[i]
                                 state[q, 1] = reference[i]
                                 state[q, 2] = total[i]
-                                depth_out[q] = depth_sum[i] * inverse_total
-                                for ch in ti.static(range(channels)):
-                                    image[q, ch] = sums[ch][i] * inverse_total
+                                depth_out[q] = depth_sum[i]
                             elif ti.static(color == "hard"):
                                 winner[q] = nearest[i]
                                 depth_out[q] = ti.select(nearest[i] >= 0, reference[i], far)
-                                for ch in ti.static(range(channels)):
-                                    image[q, ch] = sums[ch][i]
-                    tile = ti.atomic_add(queue[0], 1)
+                            for ch in ti.static(range(channels)):
+                                image[q, ch] = sums[ch][i]
+                    work = ti.atomic_add(queue[0], 1)
 
     return forward
 
@@ -158,17 +186,18 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
     """
     dtype, channels, color = variant.dtype, variant.channels, variant.color
     _, blend_in_adjoint = fragment_functions(variant)
+    nonzero_blocks = nonzero_blocks_function(dtype)
     width_slot = variant.slot_width
 
     @ti.kernel
     def adjoint(
         records: array(dtype, 2),  # [N, RECORD]
-        boxes: array(ti.i32, 2),  # [N, 4]
         attributes: array(dtype, 3),  # [M, 3, C]
         views: array(ti.i32, 2),  # [B, 3]
         tile_start: array(ti.i32, 1),  # [T + 1]
         entry_face: array(ti.i32, 1),  # [K]
         entry_slot: array(ti.i32, 1),  # [K]
+        entry_blocks: array(ti.i32, 1),  # [K]
         n_views: ti.i32,
         height: ti.i32,
         width: ti.i32,
@@ -186,17 +215,26 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
         d_depth_in: array(dtype, 1),  # [B * H * W]
         slots: array(dtype, 2),  # [K, variant.slot_width] out
         d_softness: array(dtype, 2),  # [T, 2] out: see `blend_in_adjoint`
+        first_tile_row: ti.i32,  # of the band that is worked on
+        end_tile_row: ti.i32,
         n_workers: ti.i32,
-        queue: array(ti.i32, 1),  # [1] next tile; zero before
+        queue: array(ti.i32, 1),  # [1] next tile of the band; zero before
     ):
-        columns = (width + TILE - 1) // TILE
-        tiles_per_view = (height + TILE - 1) // TILE * columns
+        tile_columns = (width + TILE - 1) // TILE
+        tile_rows = (height + TILE - 1) // TILE
+        tiles_per_band = (end_tile_row - first_tile_row) * tile_columns
         for worker in range(n_workers * TASK):
             if worker % TASK == 0:
-                tile = ti.atomic_add(queue[0], 1)
-                while tile < n_views * tiles_per_view:
-                    b = tile // tiles_per_view
-                    tile_row, tile_column = tile % tiles_per_view // columns, tile % columns
+                work = ti.atomic_add(queue[0], 1)
+                while work < n_views * tiles_per_band:
+                    b, rest = work // tiles_per_band, work % tiles_per_band
+                    tile_row = first_tile_row + rest // tile_columns
+                    tile_column = rest % tile_columns
+                    tile = (b * tile_rows + tile_row) * tile_columns + tile_column
+                    rows = ti.min(height - tile_row * TILE, TILE)
+                    columns = ti.min(width - tile_column * TILE, TILE)
+                    first_pixel = (b * height + tile_row * TILE) * width + tile_column * TILE
+                    blocks = ti.Vector.zero(ti.i32, BLOCKS)
                     px = ti.Vector.zero(variant.position_dtype, PIXELS)
                     py = ti.Vector.zero(variant.position_dtype, PIXELS)
                     clear = ti.Vector.zero(dtype, PIXELS)
@@ -206,37 +244,49 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                     g_alpha = ti.Vector.zero(dtype, PIXELS)
                     g_depth = ti.Vector.zero(dtype, PIXELS)
                     g_mean = ti.Vector.zero(dtype, PIXELS)
+                    pull = ti.Vector.zero(dtype, PIXELS)
                     g = [ti.Vector.zero(dtype, PIXELS) for _ in ti.static(range(channels))]
                     for i in range(PIXELS):
+                        r = tile_row * TILE + pixel_row(i)
+                        c = tile_column * TILE + pixel_column(i)
                         px[i], py[i] = pixel_center(
-                            tile_row,
-                            tile_column,
-                            i,
-                            height,
-                            width,
-                            ti.cast(shorter, variant.position_dtype),
+                            r, c, height, width, ti.cast(shorter, variant.position_dtype)
                         )
-                        r = tile_row * TILE + i // TILE
-                        c = tile_column * TILE + i % TILE
-                        if r < height and c < width:
-                            q = (b * height + r) * width + c
+                    # An empty tile reads nothing.
+                    for row in range(rows if tile_start[tile] < tile_start[tile + 1] else 0):
+                        for column in range(columns):
+                            i = pixel_index(row, column)
+                            q = first_pixel + row * width + column
                             g_alpha[i] = d_alpha[q]
                             clear[i] = state[q, 0]
+                            pull[i] = ti.abs(d_alpha[q])
+                            if ti.static(variant.alpha == "prod"):
+                                pull[i] *= ti.abs(state[q, 0])
                             if ti.static(color == "softmax"):
                                 reference[i] = state[q, 1]
-                                inverse_total[i] = 1.0 / state[q, 2]
+                                inverse_total[i] = state[q, 2]
                             if ti.static(color == "hard"):
                                 nearest[i] = winner[q]
                             if ti.static(color != "none"):
                                 g_depth[i] = d_depth_in[q]
+                                pull[i] += ti.abs(d_depth_in[q])
                                 mean = d_depth_in[q] * depth_in[q]
                                 for ch in ti.static(range(channels)):
                                     g[ch][i] = d_image[q, ch]
+                                    pull[i] += ti.abs(d_image[q, ch])
                                     mean += d_image[q, ch] * image[q, ch]
                                 # What the pixel's colour and depth say to every weight alike.
                                 g_mean[i] = mean
+                    if ti.static(color == "softmax"):
+                        for i in range(PIXELS):
+                            # Pixels outside the image have no sum; no face is drawn there.
+                            inverse_total[i] = 1.0 / ti.select(
+                                inverse_total[i] > 0.0, inverse_total[i], 1.0
+                            )
                     zero = ti.cast(0.0, dtype)
                     to_sigma, to_gamma = zero, zero
+                    # Pixels whose gradients are all 0 give 0 to every face.
+                    awake = nonzero_blocks(pull)
                     for entry in range(tile_start[tile], tile_start[tile + 1]):
                         n = entry_face[entry]
                         m = views[b, 1] + n - views[b, 0]
@@ -244,18 +294,19 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                         c0 = [attributes[m, 0, ch] for ch in ti.static(range(channels))]
                         c1 = [attributes[m, 1, ch] for ch in ti.static(range(channels))]
                         c2 = [attributes[m, 2, ch] for ch in ti.static(range(channels))]
-                        s = [ti.cast(0.0, dtype) for _ in ti.static(range(width_slot))]
-                        first = ti.max(boxes[n, 2] - tile_row * TILE, 0) * TILE
-                        last = ti.min(boxes[n, 3] - tile_row * TILE + 1, TILE) * TILE
-                        for i in range(first, last):
-                            p = ti.Vector([px[i], py[i]])
-                            # g_k: the image gradient along the colour of corner k.
-                            g0, g1, g2 = zero, zero, zero
-                            for ch in ti.static(range(channels)):
-                                g0 += g[ch][i] * c0[ch]
-                                g1 += g[ch][i] * c1[ch]
-                                g2 += g[ch][i] * c2[ch]
-                            (
+                        s = [ti.Vector.zero(dtype, BLOCK) for _ in ti.static(range(width_slot))]
+                        for k in range(list_blocks(entry_blocks[entry] & awake, blocks)):
+                            for lane in range(BLOCK):
+                                # Masked, so that LLVM knows that the sum cannot wrap.
+                                i = (blocks[k] & (BLOCKS - 1)) * BLOCK + lane
+                                p = ti.Vector([px[i], py[i]])
+                                # g_k: the image gradient along the colour of corner k.
+                                g0, g1, g2 = zero, zero, zero
+                                for ch in ti.static(range(channels)):
+                                    g0 += g[ch][i] * c0[ch]
+                                    g1 += g[ch][i] * c1[ch]
+                                    g2 += g[ch][i] * c2[ch]
+                                (
                                 d0, d1, d2, d3, d4, d5, d_z0, d_z1, d_z2,
                                 weight, u0, u1, u2, d_sigma, d_gamma,
                             ) = blend_in_adjoint(
@@ -263,34 +314,34 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                                 g_alpha[i], g_depth[i], g_mean[i], g0, g1, g2,
                                 inverse_sigma, reach2, tau, inverse_tau,
                             )  # fmt: skip
-                            if ti.static(geometry):
-                                s[0] += d0
-                                s[1] += d1
-                                s[2] += d2
-                                s[3] += d3
-                                s[4] += d4
-                                s[5] += d5
-                                if ti.static(color != "none"):
-                                    s[6] += d_z0
-                                    s[7] += d_z1
-                                    s[8] += d_z2
-                            if ti.static(attributes_too):
-                                for ch in ti.static(range(channels)):
-                                    w_g = weight * g[ch][i]
-                                    s[9 + ch] += w_g * u0
-                                    s[9 + channels + ch] += w_g * u1
-                                    s[9 + 2 * channels + ch] += w_g * u2
-                            if ti.static(softness):
-                                to_sigma += d_sigma
-                                to_gamma += d_gamma
+                                if ti.static(geometry):
+                                    s[0][lane] += d0
+                                    s[1][lane] += d1
+                                    s[2][lane] += d2
+                                    s[3][lane] += d3
+                                    s[4][lane] += d4
+                                    s[5][lane] += d5
+                                    if ti.static(color != "none"):
+                                        s[6][lane] += d_z0
+                                        s[7][lane] += d_z1
+                                        s[8][lane] += d_z2
+                                if ti.static(attributes_too):
+                                    for ch in ti.static(range(channels)):
+                                        w_g = weight * g[ch][i]
+                                        s[9 + ch][lane] += w_g * u0
+                                        s[9 + channels + ch][lane] += w_g * u1
+                                        s[9 + 2 * channels + ch][lane] += w_g * u2
+                                if ti.static(softness):
+                                    to_sigma += d_sigma
+                                    to_gamma += d_gamma
                         slot = entry_slot[entry]
                         # Two loops, because Taichi warns about unrolling more than 32 iterations.
                         for row in ti.static(range(width_slot // 3)):
                             for k in ti.static(range(3)):
-                                slots[slot, 3 * row + k] = s[3 * row + k]
+                                slots[slot, 3 * row + k] = s[3 * row + k].sum()
                     if ti.static(softness):
                         d_softness[tile, 0] = to_sigma
                         d_softness[tile, 1] = to_gamma
-                    tile = ti.atomic_add(queue[0], 1)
+                    work = ti.atomic_add(queue[0], 1)
 
     return adjoint

@@ -62,10 +62,7 @@ def forward_kernel(variant: Variant) -> Any:
             r, c = tile_row * TILE + i // TILE, tile_column * TILE + i % TILE
             if r < height and c < width:
                 q = (b * height + r) * width + c
-                x, y = pixel_center(
-                    tile_row, tile_column, i, height, width,
-                    ti.cast(shorter, variant.position_dtype),
-                )  # fmt: skip
+                x, y = pixel_center(r, c, height, width, ti.cast(shorter, variant.position_dtype))
                 p = ti.Vector([x, y])
                 silhouette = ti.cast(1.0 if ti.static(alpha == "prod") else 0.0, dtype)
                 reference = ti.cast(beyond, dtype)
@@ -216,9 +213,8 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                 if r < height and c < width and boxes[n, 2] <= r <= boxes[n, 3]:
                     q = (b * height + r) * width + c
                     x, y = pixel_center(
-                        tile_row, tile_column, i, height, width,
-                        ti.cast(shorter, variant.position_dtype),
-                    )  # fmt: skip
+                        r, c, height, width, ti.cast(shorter, variant.position_dtype)
+                    )
                     reference, inverse_total, chosen = zero, zero, False
                     g_depth, g_mean, g0, g1, g2 = zero, zero, zero, zero, zero
                     g = [ti.cast(0.0, dtype) for _ in ti.static(range(channels))]

@@ -39,11 +39,27 @@ def length2(a):
 
 
 @ti.func
-def write_record(records: ti.template(), n, p0, p1, p2, area2, z):
+def edge_room(a, e, inverse_area2, reach, barycentric: ti.template()):
+    """How far outside the line of edge e, from a on, pixels may feel the face, times |e|.
+
+    With a margin for the rounding of the products that this is compared with.
+    """
+    size = ti.abs(e[0]) + ti.abs(e[1])
+    allowed = reach * ti.sqrt(length2(e))
+    if ti.static(barycentric):
+        allowed = reach / ti.abs(inverse_area2)
+    return 1.001 * allowed + 1e-6 * size * (1.0 + ti.abs(a[0]) + ti.abs(a[1]))
+
+
+@ti.func
+def write_record(
+    records: ti.template(), n, p0, p1, p2, area2, z, reach, barycentric: ti.template()
+):
     """Store face n.
 
     Layout: corners x0 y0 x1 y1 x2 y2; 1 / |edge|^2 of the edges 01, 12, 20; 1 / (signed twice
-    the area); depth of corner 0 and differences of the others to it; 1 / depth of the corners.
+    the area); depth of corner 0 and differences of the others to it; 1 / depth of the corners;
+    `edge_room` of the edges.
     """
     records[n, 0], records[n, 1] = p0[0], p0[1]
     records[n, 2], records[n, 3] = p1[0], p1[1]
@@ -55,6 +71,9 @@ def write_record(records: ti.template(), n, p0, p1, p2, area2, z):
     records[n, 10], records[n, 11], records[n, 12] = z[0], z[1] - z[0], z[2] - z[0]
     for k in ti.static(range(3)):
         records[n, 13 + k] = 1.0 / z[k]
+    records[n, 16] = edge_room(p0, p1 - p0, records[n, 9], reach, barycentric)
+    records[n, 17] = edge_room(p1, p2 - p1, records[n, 9], reach, barycentric)
+    records[n, 18] = edge_room(p2, p0 - p2, records[n, 9], reach, barycentric)
 
 
 @ti.func
@@ -126,6 +145,8 @@ def setup_kernel(dtype: Any, distance: str, cull: str) -> Any:
         height: dtype,
         width: dtype,
         reach: dtype,  # faces are felt this far outside, in units of the distance metric
+        first_row: ti.i32,  # of the band of pixel rows that boxes are cut to
+        last_row: ti.i32,
         records: array(dtype, 2),  # [N, RECORD] out
         boxes: array(ti.i32, 2),  # [N, 4] out: first and last column, first and last row
         skipped: array(ti.i32, 1),  # [3] out: faces left out, by reason
@@ -145,7 +166,7 @@ def setup_kernel(dtype: Any, distance: str, cull: str) -> Any:
             boxes[n, 0], boxes[n, 1], boxes[n, 2], boxes[n, 3] = 0, -1, 0, -1
             if reason == -1:
                 z = ti.Vector([corners[n, 0, 2], corners[n, 1, 2], corners[n, 2, 2]])
-                write_record(records, n, p0, p1, p2, area2, z)
+                write_record(records, n, p0, p1, p2, area2, z, reach, distance == "barycentric")
                 low, high = ti.min(p0, p1, p2), ti.max(p0, p1, p2)
                 grow = ti.Vector([reach, reach])
                 if ti.static(distance == "barycentric"):
@@ -155,7 +176,8 @@ def setup_kernel(dtype: Any, distance: str, cull: str) -> Any:
                 low -= grow
                 high += grow
                 boxes[n, 0], boxes[n, 1] = pixel_range(low[0], high[0], width, shorter)
-                boxes[n, 2], boxes[n, 3] = pixel_range(-high[1], -low[1], height, shorter)
+                top, bottom = pixel_range(-high[1], -low[1], height, shorter)
+                boxes[n, 2], boxes[n, 3] = ti.max(top, first_row), ti.min(bottom, last_row)
             elif reason != CULLED:
                 skipped[reason] += 1
 

@@ -10,51 +10,39 @@ from typing import Any
 
 import taichi as ti
 
-from taichi_softras.kernels.setup import length2
+from taichi_softras.kernels.blocks import live_blocks
 from taichi_softras.kernels.types import TASK, TILE, array
 
 LARGEST = 2**31 - 1
 """What the scans return for more entries than int32 can count."""
 
 
-@cache
-def reaches_tile_function(dtype: Any, distance: str) -> Any:
-    """Return the test whether a tile can hold a pixel that feels a face."""
+@ti.func
+def reaches_tile(records: ti.template(), n, tile_x, tile_y, height, width):
+    """Whether tile (tile_x, tile_y) can hold a pixel that feels face n.
 
-    @ti.func
-    def reaches_tile(records: ti.template(), n, tile_x, tile_y, height, width, reach):
-        """Whether tile (tile_x, tile_y) can hold a pixel that feels face n.
-
-        Conservative: refused only if the whole tile lies beyond `reach` outside an edge's line.
-        """
-        shorter = ti.min(height, width)
-        half = (TILE - 1.0) / shorter
-        x = (2.0 * tile_x * TILE + TILE - width) / shorter
-        y = (height - TILE - 2.0 * tile_y * TILE) / shorter
-        side = ti.select(records[n, 9] > 0.0, 1.0, -1.0)
-        near = 1
-        for k in ti.static(range(3)):
-            a_x, a_y = records[n, 2 * k], records[n, 2 * k + 1]
-            e_x = records[n, (2 * k + 2) % 6] - a_x
-            e_y = records[n, (2 * k + 3) % 6] - a_y
-            size = ti.abs(e_x) + ti.abs(e_y)
-            # |e| times the largest signed distance of the tile's pixels from the edge's line.
-            inward = side * (e_x * (y - a_y) - e_y * (x - a_x)) + half * size
-            allowed = reach * ti.sqrt(length2(ti.Vector([e_x, e_y])))
-            if ti.static(distance == "barycentric"):
-                allowed = reach / ti.abs(records[n, 9])
-            rounding = 1e-6 * size * (1.0 + ti.abs(a_x) + ti.abs(a_y))
-            if inward + rounding < -1.001 * allowed:
-                near = 0
-        return near
-
-    return reaches_tile
+    Conservative: refused only if the whole tile lies beyond `reach` outside an edge's line.
+    """
+    shorter = ti.min(height, width)
+    half = (TILE - 1.0) / shorter
+    x = (2.0 * tile_x * TILE + TILE - width) / shorter
+    y = (height - TILE - 2.0 * tile_y * TILE) / shorter
+    side = ti.select(records[n, 9] > 0.0, 1.0, -1.0)
+    near = 1
+    for k in ti.static(range(3)):
+        a_x, a_y = records[n, 2 * k], records[n, 2 * k + 1]
+        e_x = records[n, (2 * k + 2) % 6] - a_x
+        e_y = records[n, (2 * k + 3) % 6] - a_y
+        # |e| times the largest signed distance of the tile's pixels from the edge's line.
+        inward = side * (e_x * (y - a_y) - e_y * (x - a_x)) + half * (ti.abs(e_x) + ti.abs(e_y))
+        if inward + records[n, 16 + k] < 0.0:
+            near = 0
+    return near
 
 
 @cache
-def tile_kernels(dtype: Any, distance: str) -> tuple[Any, Any, Any]:
+def tile_kernels(dtype: Any) -> tuple[Any, Any, Any]:
     """Return the kernels (count, scan, fill)."""
-    reaches_tile = reaches_tile_function(dtype, distance)
 
     @ti.kernel
     def count(
@@ -65,7 +53,6 @@ def tile_kernels(dtype: Any, distance: str) -> tuple[Any, Any, Any]:
         n_chunks: ti.i32,
         height: dtype,
         width: dtype,
-        reach: dtype,
         tile_rows: ti.i32,
         tile_columns: ti.i32,
         face_entries: array(ti.i32, 1),  # [N] out: tiles of each face
@@ -85,7 +72,7 @@ def tile_kernels(dtype: Any, distance: str) -> tuple[Any, Any, Any]:
                     if boxes[n, 0] <= boxes[n, 1] and boxes[n, 2] <= boxes[n, 3]:
                         for tile_y in range(boxes[n, 2] // TILE, boxes[n, 3] // TILE + 1):
                             for tile_x in range(boxes[n, 0] // TILE, boxes[n, 1] // TILE + 1):
-                                if reaches_tile(records, n, tile_x, tile_y, height, width, reach):
+                                if reaches_tile(records, n, tile_x, tile_y, height, width):
                                     tile = tiles_before + tile_y * tile_columns + tile_x
                                     chunk_entries[tile, chunk] += 1
                                     entries += 1
@@ -128,13 +115,13 @@ def tile_kernels(dtype: Any, distance: str) -> tuple[Any, Any, Any]:
         n_chunks: ti.i32,
         height: dtype,
         width: dtype,
-        reach: dtype,
         tile_rows: ti.i32,
         tile_columns: ti.i32,
         face_start: array(ti.i32, 1),  # [N + 1]
         chunk_next: array(ti.i32, 2),  # [T, chunks] in, out
         entry_face: array(ti.i32, 1),  # [K] out: face record, tile by tile, in face order
         entry_slot: array(ti.i32, 1),  # [K] out: where the entry's gradients go, face by face
+        entry_blocks: array(ti.i32, 1),  # [K] out: one bit for each of the tile's live blocks
     ):
         for worker in range(n_views * n_chunks * TASK):
             if worker % TASK == 0:
@@ -148,12 +135,15 @@ def tile_kernels(dtype: Any, distance: str) -> tuple[Any, Any, Any]:
                     if face_start[n + 1] > slot:
                         for tile_y in range(boxes[n, 2] // TILE, boxes[n, 3] // TILE + 1):
                             for tile_x in range(boxes[n, 0] // TILE, boxes[n, 1] // TILE + 1):
-                                if reaches_tile(records, n, tile_x, tile_y, height, width, reach):
+                                if reaches_tile(records, n, tile_x, tile_y, height, width):
                                     tile = tiles_before + tile_y * tile_columns + tile_x
                                     entry = chunk_next[tile, chunk]
                                     chunk_next[tile, chunk] = entry + 1
                                     entry_face[entry] = n
                                     entry_slot[entry] = slot
+                                    entry_blocks[entry] = live_blocks(
+                                        records, boxes, n, tile_x, tile_y, height, width
+                                    )
                                     slot += 1
 
     return count, scan, fill

@@ -11,14 +11,13 @@ import taichi as ti
 
 from taichi_softras.kernels.scan import DIGIT_BITS, DIGITS, RUN, scan
 from taichi_softras.kernels.setup import view_of
-from taichi_softras.kernels.tiles import reaches_tile_function
+from taichi_softras.kernels.tiles import reaches_tile
 from taichi_softras.kernels.types import TILE, array
 
 
 @cache
-def entry_kernels(dtype: Any, distance: str) -> tuple[Any, Any]:
+def entry_kernels(dtype: Any) -> tuple[Any, Any]:
     """Return the kernels (count, emit)."""
-    reaches_tile = reaches_tile_function(dtype, distance)
 
     @ti.kernel
     def count(
@@ -27,7 +26,6 @@ def entry_kernels(dtype: Any, distance: str) -> tuple[Any, Any]:
         n_faces: ti.i32,
         height: dtype,
         width: dtype,
-        reach: dtype,
         face_start: array(ti.i32, 1),  # [N + 1] out: first entry of each face, then their number
         scratch: array(ti.i32, 1),  # [scan_scratch(N)]
     ):
@@ -36,7 +34,7 @@ def entry_kernels(dtype: Any, distance: str) -> tuple[Any, Any]:
             if boxes[n, 0] <= boxes[n, 1] and boxes[n, 2] <= boxes[n, 3]:
                 for tile_y in range(boxes[n, 2] // TILE, boxes[n, 3] // TILE + 1):
                     for tile_x in range(boxes[n, 0] // TILE, boxes[n, 1] // TILE + 1):
-                        if reaches_tile(records, n, tile_x, tile_y, height, width, reach):
+                        if reaches_tile(records, n, tile_x, tile_y, height, width):
                             entries += 1
             face_start[n] = entries
         scan(face_start, n_faces, scratch)
@@ -50,7 +48,6 @@ def entry_kernels(dtype: Any, distance: str) -> tuple[Any, Any]:
         n_faces: ti.i32,
         height: dtype,
         width: dtype,
-        reach: dtype,
         tile_rows: ti.i32,
         tile_columns: ti.i32,
         face_start: array(ti.i32, 1),  # [N + 1]
@@ -64,7 +61,7 @@ def entry_kernels(dtype: Any, distance: str) -> tuple[Any, Any]:
                 tiles_before = view_of(views, n_views, n) * tile_rows * tile_columns
                 for tile_y in range(boxes[n, 2] // TILE, boxes[n, 3] // TILE + 1):
                     for tile_x in range(boxes[n, 0] // TILE, boxes[n, 1] // TILE + 1):
-                        if reaches_tile(records, n, tile_x, tile_y, height, width, reach):
+                        if reaches_tile(records, n, tile_x, tile_y, height, width):
                             slot_face[entry] = n
                             slot_tile[entry] = tiles_before + tile_y * tile_columns + tile_x
                             slot[entry] = entry

@@ -5,7 +5,7 @@ Symbols are those of docs/gradients.md. Every function works in the precision of
 
 import taichi as ti
 
-from taichi_softras.kernels.types import both
+from taichi_softras.kernels.types import both, greater, lesser
 
 
 @ti.func
@@ -35,31 +35,35 @@ def barycentric_adjoint(p0, p1, p2, inverse_area2, d_w0, d_w1, d_w2):
 
 
 @ti.func
-def nearest_on_edge(p, a, b, inverse_length2, handicap):
+def nearest_on_edge(p, a, b, inverse_length2, handicap: ti.template()):
     """Nearest point a + t (b - a) of a segment.
 
     Returns:
-        t, the vector from that point to p, and its squared length times `handicap` if the point
-        is an end of the segment.
+        t, the vector from that point to p, and its squared length times 1 + `handicap` if the
+        point is an end of the segment.
     """
     e_x = b[0] - a[0]
     e_y = b[1] - a[1]
     v_x = p[0] - a[0]
     v_y = p[1] - a[1]
     along = (v_x * e_x + v_y * e_y) * inverse_length2
-    t = ti.max(ti.min(along, 1.0), 0.0)
+    t = greater(lesser(along, 1.0), 0.0)
     n_x = v_x - t * e_x
     n_y = v_y - t * e_y
-    return t, n_x, n_y, (n_x * n_x + n_y * n_y) * ti.select(t == along, 1.0, handicap)
+    distance2 = n_x * n_x + n_y * n_y
+    if ti.static(handicap > 0.0):
+        # Not a factor 1 + handicap: Taichi's literals are float32.
+        distance2 += ti.select(t == along, 0.0, handicap * distance2)
+    return t, n_x, n_y, distance2
 
 
 @ti.func
-def nearest_on_boundary(p, p0, p1, p2, inverse_length2, handicap):
+def nearest_on_boundary(p, p0, p1, p2, inverse_length2, handicap: ti.template()):
     """Nearest point of the three edges.
 
     A point at t = 1 - s of one edge is nearer than the corner by O(s^2) only, so rounding could
-    take the corner, an error of s, as the nearest point of the next edge. A `handicap` a little
-    above 1 for corners prevents that; 1 costs nothing and serves where only distances matter.
+    take the corner, an error of s, as the nearest point of the next edge. A small `handicap` for
+    corners prevents that; 0 costs nothing and serves where only distances matter.
 
     Returns:
         edge: 0, 1 or 2; it runs from corner `edge` to the next one.
@@ -71,12 +75,15 @@ def nearest_on_boundary(p, p0, p1, p2, inverse_length2, handicap):
     t1, x1, y1, d1 = nearest_on_edge(p, p1, p2, inverse_length2[1], handicap)
     t2, x2, y2, d2 = nearest_on_edge(p, p2, p0, inverse_length2[2], handicap)
     first = d1 < d0
-    last = d2 < ti.min(d0, d1)
+    last = d2 < lesser(d0, d1)
     edge = ti.select(last, 2, ti.select(first, 1, 0))
     t = ti.select(last, t2, ti.select(first, t1, t0))
     n_x = ti.select(last, x2, ti.select(first, x1, x0))
     n_y = ti.select(last, y2, ti.select(first, y1, y0))
-    return edge, t, n_x, n_y, n_x * n_x + n_y * n_y
+    distance2 = lesser(lesser(d0, d1), d2)
+    if ti.static(handicap > 0.0):
+        distance2 = n_x * n_x + n_y * n_y
+    return edge, t, n_x, n_y, distance2
 
 
 @ti.func
@@ -116,9 +123,9 @@ def nearest_on_boundary_adjoint(edge, t, n_x, n_y, p0, p1, p2, inverse_length2, 
 @ti.func
 def clamp_weights(w0, w1, w2):
     """Barycentric coordinates clamped to [0, 1] and renormalised; also 1 / their sum."""
-    c0 = ti.max(ti.min(w0, 1.0), 0.0)
-    c1 = ti.max(ti.min(w1, 1.0), 0.0)
-    c2 = ti.max(ti.min(w2, 1.0), 0.0)
+    c0 = greater(lesser(w0, 1.0), 0.0)
+    c1 = greater(lesser(w1, 1.0), 0.0)
+    c2 = greater(lesser(w2, 1.0), 0.0)
     inverse_sum = 1.0 / (c0 + c1 + c2)
     return c0 * inverse_sum, c1 * inverse_sum, c2 * inverse_sum, inverse_sum
 

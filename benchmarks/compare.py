@@ -1,0 +1,133 @@
+"""Is this checkout faster than that one? Both run in turns, so a busy machine slows both alike.
+
+python benchmarks/compare.py OLD_CHECKOUT NEW_CHECKOUT [--rounds 15] [--threads 1 2]
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+# Level of the icosphere, side, views, sigma, colour, whether from a mesh and a camera.
+CASES = [
+    (3, 256, 1, 1e-5, "none", False),
+    (4, 256, 1, 1e-5, "none", False),
+    (3, 256, 1, 1e-4, "none", False),
+    (4, 256, 1, 1e-4, "none", False),
+    (3, 256, 1, 1e-4, "softmax", False),
+    (4, 256, 1, 1e-4, "softmax", False),
+    (3, 256, 1, 1e-4, "hard", False),
+    (1, 256, 1, 1e-5, "softmax", False),
+    (3, 64, 1, 1e-4, "none", False),
+    (3, 64, 8, 1e-4, "none", False),
+    (4, 64, 1, 1e-4, "none", False),
+    (4, 128, 1, 1e-4, "none", False),
+    (3, 256, 1, 1e-2, "none", False),
+    (3, 256, 1, 1e-2, "softmax", False),
+    (4, 256, 3, 1e-4, "softmax", True),
+]
+
+
+def worker():
+    """Time the case that each line of stdin names, and print its milliseconds."""
+    import time
+
+    import torch
+
+    import taichi_softras as tsr
+    from taichi_softras import shapes
+
+    if threads := int(os.environ.get("COMPARE_THREADS", "0")):
+        import taichi as ti
+
+        ti.init(arch=ti.cpu, cpu_max_num_threads=threads, fast_math=True, log_level=ti.WARN)
+    torch.set_num_threads(1)
+    steps = {}
+    for line in sys.stdin:
+        level, size, views, sigma, color, from_mesh = case = tuple(json.loads(line))
+        if case not in steps:
+            mesh = shapes.icosphere(level)
+            turns = torch.arange(views) / views
+            camera = tsr.Camera.orbit(2.7, 20.0 + 20.0 * turns, 360.0 * turns)
+            points = camera.ndc_from_view(camera.view_from_points(mesh.vertices), (size, size))
+            rng = torch.Generator().manual_seed(0)
+            colors = torch.rand(mesh.n_vertices, 3, generator=rng)
+            if color != "none":
+                mesh = mesh.replace(vertex_colors=colors)
+            leaf = (mesh.vertices if from_mesh else points[:, mesh.faces]).clone().requires_grad_()
+            settings = tsr.RasterSettings(sigma=sigma, color=color)
+            upstream = torch.rand(views, size, size, generator=rng)
+            steps[case] = (mesh, camera, leaf, settings, upstream, colors[mesh.faces])
+        mesh, camera, leaf, settings, upstream, attributes = steps[case]
+
+        def step(
+            mesh=mesh, camera=camera, leaf=leaf, settings=settings, d=upstream, a=attributes,
+            size=size, from_mesh=from_mesh, color=color,
+        ):  # fmt: skip
+            if from_mesh:
+                out = tsr.render(mesh.replace(vertices=leaf), camera, size, settings=settings)
+            else:
+                a = None if color == "none" else a
+                out = tsr.rasterize(leaf, a, size=size, settings=settings)
+            outputs, gradients = [out.alpha], [d]
+            if out.image is not None:
+                outputs.append(out.image)
+                gradients.append(d[..., None].expand_as(out.image))
+            torch.autograd.grad(outputs, [leaf], gradients, allow_unused=True)
+
+        best = float("inf")
+        for _ in range(4):
+            start = time.perf_counter()
+            step()
+            best = min(best, time.perf_counter() - start)
+        print(json.dumps(1e3 * best), flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("old", type=Path)
+    parser.add_argument("new", type=Path)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, nargs=2, default=(0, 0), help="old, new; 0: all")
+    args = parser.parse_args()
+    processes = []
+    for checkout, threads in zip((args.old, args.new), args.threads, strict=True):
+        environment = os.environ | {
+            "PYTHONPATH": str(checkout.resolve()),
+            "COMPARE_THREADS": str(threads),
+        }
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, __file__, "--worker"],
+                cwd=checkout,
+                env=environment,
+                text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+        )
+    print("level size views sigma color from_mesh: old min, new min [ms]; median of new / old")
+    for case in CASES:
+        samples = ([], [])
+        for _ in range(args.rounds):
+            for process, times in zip(processes, samples, strict=True):
+                process.stdin.write(json.dumps(case) + "\n")
+                process.stdin.flush()
+                # Taichi greets on stdout.
+                while not (line := process.stdout.readline().strip())[:1].isdigit():
+                    if not line and process.poll() is not None:
+                        raise SystemExit("a checkout's process ended; run its worker by hand")
+                times.append(json.loads(line))
+        ratio = statistics.median(new / old for old, new in zip(*samples, strict=True))
+        print(*case, f": {min(samples[0]):.2f} {min(samples[1]):.2f}; {ratio:.2f}", flush=True)
+    for process in processes:
+        process.stdin.close()
+        process.wait()
+
+
+if __name__ == "__main__":
+    worker() if "--worker" in sys.argv else main()

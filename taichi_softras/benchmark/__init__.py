@@ -1,0 +1,1 @@
+"""How fast it is: cases, parity first, times beside peers, the machine's limits, a report."""

@@ -1,0 +1,121 @@
+"""Kernel launches without Taichi's Python overhead, where that is known to be the same.
+
+Taichi's public call spends some 10 to 30 microseconds on every argument. Once a kernel has been
+called publicly, this file puts the arguments straight into a launch context. That is private API:
+it is used with the Taichi version that it was read in, on the CPU, for arguments of exactly the
+annotated types, and outside of tapes. Everything else goes through the public call.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import taichi as ti
+from taichi.lang import impl
+from taichi.types.ndarray_type import NdarrayType
+
+KNOWN_VERSIONS = ((1, 7, 4),)
+"""Taichi versions whose `Kernel.launch_kernel` does what `_start` does."""
+
+_TORCH_NAMES = {ti.f32: "torch.float32", ti.f64: "torch.float64", ti.i32: "torch.int32"}
+
+
+class _Compiled(NamedTuple):
+    """A kernel that has been called publicly in a running Taichi."""
+
+    program: Any
+    kernel: Any
+    """Taichi's C++ kernel, None where only the public call will do."""
+    code: Any
+    wanted: tuple[tuple[str, Any, int], ...]
+    """Of each argument: "float", "int" or "array", then dtype and number of axes of arrays."""
+
+
+_compiled: dict[Any, _Compiled] = {}
+
+
+def launch(kernel: Callable[..., None], *arguments: Any) -> None:
+    """Do `kernel(*arguments)`; hold `runtime.launch_lock`."""
+    runtime = impl.get_runtime()
+    found = _compiled.get(kernel)
+    if found is None or found.program is not runtime.prog:
+        kernel(*arguments)
+        _compiled[kernel] = _look_up(kernel, runtime.prog)
+    elif found.kernel is None or _recorded(runtime) or not _start(found, arguments):
+        kernel(*arguments)
+
+
+def _recorded(runtime: Any) -> bool:
+    """Whether a tape wants to hear of kernels."""
+    return bool((runtime.target_tape and not runtime.grad_replaced) or runtime.fwd_mode_manager)
+
+
+def _look_up(kernel: Any, program: Any) -> _Compiled:
+    """Find what the public call has compiled."""
+    public_only = _Compiled(program, None, None, ())
+    # `_primal` is private too.
+    primal = getattr(kernel, "_primal", None)
+    if (
+        primal is None
+        or ti.__version__ not in KNOWN_VERSIONS
+        or impl.current_cfg().arch not in (ti.x64, ti.arm64)
+    ):
+        return public_only
+    instances = list(primal.compiled_kernels.values())
+    if len(instances) != 1:  # compiled for tensors with and without gradients
+        return public_only
+    wanted = []
+    for argument in primal.arguments:
+        annotation = argument.annotation
+        if annotation in (ti.f32, ti.f64):
+            wanted.append(("float", None, 0))
+        elif annotation is ti.i32:
+            wanted.append(("int", None, 0))
+        elif isinstance(annotation, NdarrayType) and annotation.dtype in _TORCH_NAMES:
+            wanted.append(("array", annotation.dtype, annotation.ndim))
+        else:
+            return public_only
+    code = program.compile_kernel(program.config(), program.get_device_caps(), instances[0])
+    return _Compiled(program, instances[0], code, tuple(wanted))
+
+
+def _start(found: _Compiled, arguments: tuple[Any, ...]) -> bool:
+    """Launch, or return False if an argument is not what the annotation says."""
+    if len(arguments) != len(found.wanted):
+        return False
+    context = found.kernel.make_launch_context()
+    for i, (value, (kind, dtype, ndim)) in enumerate(zip(arguments, found.wanted, strict=True)):
+        if kind == "float":
+            if type(value) not in (float, int):
+                return False
+            context.set_arg_float((i,), float(value))
+        elif kind == "int":
+            if type(value) is not int:
+                return False
+            context.set_arg_int((i,), value)
+        elif not _set_array(context, i, value, dtype, ndim):
+            return False
+    found.program.launch_kernel(found.code, context)
+    return True
+
+
+@cache
+def _name(dtype: Any) -> str:
+    return str(dtype)
+
+
+def _set_array(context: Any, i: int, value: Any, dtype: Any, ndim: int) -> bool:
+    if isinstance(value, ti.Ndarray):
+        fits = value.dtype == dtype and len(value.shape) == ndim and value.grad is None
+        if fits:
+            context.set_arg_ndarray((i,), value.arr)
+        return bool(fits)
+    # A torch tensor on the CPU, told by its looks: this file knows no torch.
+    if _name(getattr(value, "dtype", None)) != _TORCH_NAMES[dtype] or value.ndim != ndim:
+        return False
+    if value.device.type != "cpu" or value.requires_grad or not value.is_contiguous():
+        return False
+    context.set_arg_external_array_with_shape(
+        (i,), value.data_ptr(), value.nbytes, tuple(value.shape), 0
+    )
+    return True

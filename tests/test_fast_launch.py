@@ -1,0 +1,98 @@
+"""The private way of launching kernels does what the public one does."""
+
+import pytest
+import taichi as ti
+import torch
+
+from taichi_softras import fast_launch, runtime
+from taichi_softras.fast_launch import launch
+from taichi_softras.kernels.types import array
+
+pytestmark = pytest.mark.xdist_group("float32")
+
+
+@pytest.fixture
+def scaled(arch):
+    """Return a kernel out = x * factor + n, and how often it was called publicly."""
+    if arch != "cpu":
+        pytest.skip("only the CPU has a fast way")
+
+    @ti.kernel
+    def scale(x: array(ti.f32, 2), factor: ti.f32, n: ti.i32, out: array(ti.f32, 2)):
+        for i, j in ti.ndrange(x.shape[0], x.shape[1]):
+            out[i, j] = x[i, j] * factor + n
+
+    calls = []
+
+    def counted(*arguments):
+        calls.append(arguments)
+        scale(*arguments)
+
+    counted._primal = scale._primal
+    return counted, calls
+
+
+def run(kernel, x, factor=0.5, n=3, out=None):
+    out = torch.full(x.shape, torch.nan) if out is None else out
+    with runtime.launch_lock:
+        launch(kernel, x, factor, n, out)
+    torch.testing.assert_close(out, x * factor + n, rtol=0.0, atol=0.0)
+    return out
+
+
+def test_the_first_launch_is_public_and_later_ones_give_the_same(scaled):
+    kernel, calls = scaled
+    for size in ((3, 4), (1, 1), (70, 9)):
+        run(kernel, torch.arange(size[0] * size[1], dtype=torch.float32).reshape(size))
+    assert len(calls) == 1
+
+
+def test_numbers_may_change_between_launches(scaled):
+    kernel, calls = scaled
+    for n in range(3):
+        run(kernel, torch.ones(2, 2), factor=0.25 * n, n=-n)
+    assert len(calls) == 1
+
+
+def test_what_is_not_exactly_as_annotated_goes_the_public_way(scaled):
+    kernel, calls = scaled
+    run(kernel, torch.ones(2, 2))
+    numbers = torch.ones(2, 2).numpy()
+    out = numbers * 0
+    with runtime.launch_lock:
+        launch(kernel, numbers, 2.0, 1, out)
+    assert (out == 3.0).all()
+    assert len(calls) == 2
+    with runtime.launch_lock, pytest.raises(ValueError, match="contiguous"):
+        launch(kernel, torch.ones(4, 4).T[:3], 1.0, 1, torch.ones(3, 4))
+    with runtime.launch_lock, pytest.raises(ti.TaichiRuntimeTypeError):
+        launch(kernel, torch.ones(2, 2), 1.0, 1.5, torch.ones(2, 2))
+
+
+def test_an_unknown_taichi_is_called_publicly(scaled, monkeypatch):
+    monkeypatch.setattr(fast_launch, "KNOWN_VERSIONS", ())
+    kernel, calls = scaled
+    for _ in range(3):
+        run(kernel, torch.ones(2, 2))
+    assert len(calls) == 3
+
+
+def test_arrays_of_taichi_are_taken_too(scaled):
+    kernel, calls = scaled
+    x, out = ti.ndarray(ti.f32, (2, 3)), ti.ndarray(ti.f32, (2, 3))
+    x.fill(4.0)
+    for _ in range(2):
+        with runtime.launch_lock:
+            launch(kernel, x, 0.5, 1, out)
+        assert (out.to_numpy() == 3.0).all()
+        out.fill(0.0)
+    assert len(calls) == 1
+
+
+def test_tapes_hear_of_every_launch(scaled):
+    kernel, calls = scaled
+    run(kernel, torch.ones(2, 2))
+    loss = ti.field(ti.f32, (), needs_grad=True)
+    with ti.ad.Tape(loss):
+        run(kernel, torch.ones(2, 2))
+    assert len(calls) == 2

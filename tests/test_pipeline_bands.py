@@ -1,0 +1,58 @@
+"""Lists that would be too long are made for some rows of tiles at a time."""
+
+import pytest
+import torch
+from soups import soup
+
+from taichi_softras import RasterSettings, pipeline, rasterize
+
+pytestmark = [pytest.mark.usefixtures("arch"), pytest.mark.xdist_group("float32")]
+
+
+def drawn(color, most, monkeypatch, views=2):
+    """Images and gradients with lists of at most `most` entries where rows can be parted."""
+    monkeypatch.setattr(pipeline, "MOST_ENTRIES", most)
+    triangles = soup(3, 30, views=views, dtype=torch.float32)
+    leaves = [triangles.corners.clone(), triangles.attributes.clone(), torch.tensor(1e-2)]
+    for leaf in leaves:
+        leaf.requires_grad_()
+    settings = RasterSettings(sigma=leaves[2], color=color)
+    colored = color != "none"
+    out = rasterize(leaves[0], leaves[1] if colored else None, size=(37, 20), settings=settings)
+    outputs = [out.alpha] + ([out.image, out.depth] if colored else [])
+    used = leaves if colored else [leaves[0], leaves[2]]
+    rng = torch.Generator().manual_seed(0)
+    upstream = [torch.rand(o.shape, generator=rng) for o in outputs]
+    gradients = torch.autograd.grad(outputs, used, upstream)
+    return outputs, gradients, out.skipped
+
+
+@pytest.mark.parametrize("color", ["none", "softmax", "hard"])
+@pytest.mark.parametrize("most", [1, 40, 150])
+def test_bands_change_nothing(color, most, monkeypatch):
+    wanted = drawn(color, 2**23, monkeypatch)
+    got = drawn(color, most, monkeypatch)
+    for a, b in zip(wanted[0], got[0], strict=True):
+        assert torch.equal(a, b)
+    for a, b in zip(wanted[1], got[1], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6 * float(a.abs().max()))
+    # A face's slots are added in the same order, one band after the other.
+    assert torch.equal(wanted[1][0], got[1][0])
+    assert wanted[2] == got[2]
+
+
+def test_no_list_is_longer_than_allowed_unless_one_row_is(arch, monkeypatch):
+    if arch != "cpu":
+        pytest.skip("GPUs keep whole lists")
+    lengths = []
+    draw = pipeline._draw
+
+    def watched(plan, memory, scene, tiles, rendered):
+        lengths.append((tiles.n_entries, tiles.end_row - tiles.first_row))
+        draw(plan, memory, scene, tiles, rendered)
+
+    monkeypatch.setattr(pipeline, "_draw", watched)
+    drawn("none", 40, monkeypatch)
+    assert len(lengths) > 1
+    assert sum(rows for _, rows in lengths) == 5
+    assert all(entries <= 40 or rows == 1 for entries, rows in lengths)
