@@ -68,12 +68,12 @@ class FieldKernels(NamedTuple):
 
 
 @ti.func
-def flat(index, shape):
-    """Row of an index into one or two axes."""
-    row = index[0]
-    if ti.static(index.n == 2):
-        row = index[0] * shape[1] + index[1]
-    return row
+def rows_of(vectors: ti.template()):
+    """Vectors in a field of one or two axes."""
+    count = vectors.shape[0]
+    if ti.static(len(vectors.shape) == 2):
+        count *= vectors.shape[1]
+    return count
 
 
 @cache
@@ -81,16 +81,29 @@ def field_kernels(dtype: Any) -> FieldKernels:
     """Return the kernels for fields of `dtype`."""
 
     @ti.kernel
-    def read(vectors: ti.template(), rows: array(dtype, 2)):
-        for index in ti.grouped(ti.ndrange(*vectors.shape)):
+    def read(
+        vectors: ti.template(),  # [V] or [S, V]
+        rows: array(dtype, 2),  # [S * V, n] out
+    ):
+        for i in range(rows_of(vectors)):
             for k in ti.static(range(vectors.n)):
-                rows[flat(index, vectors.shape), k] = vectors[index][k]
+                if ti.static(len(vectors.shape) == 1):
+                    rows[i, k] = vectors[i][k]
+                else:
+                    rows[i, k] = vectors[i // vectors.shape[1], i % vectors.shape[1]][k]
 
     @ti.kernel
-    def add(d_rows: array(dtype, 2), vectors: ti.template()):
-        for index in ti.grouped(ti.ndrange(*vectors.shape)):
-            for k in ti.static(range(vectors.n)):
-                vectors.grad[index][k] += d_rows[flat(index, vectors.shape), k]
+    def add(
+        d_rows: array(dtype, 2),  # [S * V, n]
+        vectors: ti.template(),  # [V] or [S, V]
+    ):
+        for i in range(rows_of(vectors)):
+            # Whole vectors: Taichi aborts on `field[i // n, i % n][k] += x`.
+            d = ti.Vector([d_rows[i, k] for k in ti.static(range(vectors.n))])
+            if ti.static(len(vectors.shape) == 1):
+                vectors.grad[i] += d
+            else:
+                vectors.grad[i // vectors.shape[1], i % vectors.shape[1]] += d
 
     @ti.kernel
     def read_camera(

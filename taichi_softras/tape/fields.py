@@ -15,11 +15,17 @@ _AXES = (ti.i, ti.ij, ti.ijk)
 
 
 class Fields:
-    """Makes fields with gradients, all of one dtype; they exist after `finish`."""
+    """Makes fields with gradients, all of one dtype, inside a `with`; they exist after it.
+
+    No kernel may run inside.
+
+    Fields of one shape share a node of Taichi's tree, and their gradients another: a tape clears
+    gradients with one kernel for each node.
+    """
 
     def __init__(self, dtype: Any) -> None:
         self.dtype = dtype
-        self._builder = ti.FieldsBuilder()
+        self._nodes: dict[tuple[tuple[int, ...], bool], Any] = {}
 
     def scalar(self, shape: tuple[int, ...]) -> Field:
         """Return a field of numbers."""
@@ -29,16 +35,24 @@ class Fields:
         """Return a field of vectors of n components."""
         return self._place(ti.Vector.field(n, self.dtype, needs_grad=True), shape)
 
-    def finish(self) -> None:
-        """Allocate all fields, as zeros."""
+    def __enter__(self) -> "Fields":
+        """Begin; fields are zeros."""
+        self._builder = ti.FieldsBuilder()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Allocate all fields, after an error too: Taichi refuses to go on with unfinished ones."""
         self._builder.finalize()
 
     def _place(self, field: Field, shape: tuple[int, ...]) -> Field:
-        for part in (field, field.grad):
-            if shape:
-                self._builder.dense(_AXES[len(shape) - 1], shape).place(part)
-            else:
+        for part, is_gradient in ((field, False), (field.grad, True)):
+            if not shape:
                 self._builder.place(part)
+                continue
+            if (shape, is_gradient) not in self._nodes:
+                node = self._builder.dense(_AXES[len(shape) - 1], shape)
+                self._nodes[shape, is_gradient] = node
+            self._nodes[shape, is_gradient].place(part)
         return field
 
 
@@ -127,7 +141,7 @@ def check_vectors(name: str, field: Field, n: int | None, axes: str) -> None:
         ShapeError: The wrong number of components or axes.
     """
     want = f"a ti.Vector.field({n or 'channels'}, ti.f32 or ti.f64, shape={axes})"
-    if not isinstance(field, ti.lang.field.Field):
+    if not isinstance(field, ti.Field):
         kind = type(field).__name__
         remedy = (
             "; copy it into one with from_numpy or from_torch" if hasattr(field, "shape") else ""
@@ -146,6 +160,11 @@ def check_vectors(name: str, field: Field, n: int | None, axes: str) -> None:
         raise ShapeError(f"`{name}` must be {want}, got vectors of {field.n}.")
     if len(field.shape) not in (1, 2) or 0 in field.shape:
         raise ShapeError(f"`{name}` must be {want}, got shape {tuple(field.shape)}.")
+
+
+def float_type(field: Field) -> Any:
+    """Return ti.f32 or ti.f64, themselves: kernels take no equal objects."""
+    return ti.f64 if field.dtype == ti.f64 else ti.f32
 
 
 def has_gradient(field: Field) -> bool:

@@ -9,7 +9,7 @@ import taichi as ti
 
 from taichi_softras.errors import ArgumentError, ShapeError, check_choice, check_shape
 from taichi_softras.settings import RasterSettings
-from taichi_softras.tape.fields import Field, check_vectors
+from taichi_softras.tape.fields import Field, check_vectors, float_type
 
 MAX_CHANNELS = 8
 """Channels of one rasterizer kernel."""
@@ -119,7 +119,7 @@ def _dtype(name: str, **fields: Field | None) -> Any:
     for argument, field in fields.items():
         if field is not None:
             check_vectors(argument, field, 3 if argument == "vertices" else None, "V or (B, V)")
-            given[argument] = field.dtype
+            given[argument] = float_type(field)
     if len(set(given.values())) > 1:
         said = ", ".join(f"`{k}` {v.to_string()}" for k, v in given.items())
         raise ArgumentError(f"Fields must have one dtype, got {said}.")

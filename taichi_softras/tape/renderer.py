@@ -122,20 +122,18 @@ class Renderer:
             dtype=dtype,
         )
         self._layout, self._settings = layout, settings
-        # Kernels cannot run between the making of fields and `finish`.
         connectivity = Connectivity(layout)
-        fields = Fields(layout.dtype)
-        self._make_fields(fields, vertices, colors)
-        self._vertices = Vertices(
-            fields,
-            layout,
-            connectivity,
-            vertices=self.vertices,
-            colors=self.colors,
-            camera=self.camera,
-            light=self.light,
-        )
-        fields.finish()
+        with Fields(layout.dtype) as fields:
+            self._make_fields(fields, vertices, colors)
+            self._vertices = Vertices(
+                fields,
+                layout,
+                connectivity,
+                vertices=self.vertices,
+                colors=self.colors,
+                camera=self.camera,
+                light=self.light,
+            )
         self._fill_fields(new_colors=colors is None)
         self._memory = DeviceMemory(layout.dtype)
         self._views = self._memory.upload(layout.view_table)
