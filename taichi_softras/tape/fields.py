@@ -147,7 +147,7 @@ def check_vectors(name: str, field: Field, n: int | None, axes: str) -> None:
             "; copy it into one with from_numpy or from_torch" if hasattr(field, "shape") else ""
         )
         raise ArgumentError(f"`{name}` must be {want}, got {kind}{remedy}.")
-    if not isinstance(field, ti.MatrixField) or field.m != 1:
+    if not isinstance(field, ti.MatrixField) or field.ndim != 1:
         kind = (
             f"a matrix field of {field.n} x {field.m}" if hasattr(field, "m") else "a scalar field"
         )

@@ -95,6 +95,8 @@ def _checked(fields: Sequence[Field]) -> list[Field]:
 
 
 def _zeros_like(field: Any) -> Field:
+    if isinstance(field, ti.MatrixField) and field.ndim == 1:
+        return ti.Vector.field(field.n, field.dtype, shape=field.shape)
     if isinstance(field, ti.MatrixField):
         return ti.Matrix.field(field.n, field.m, field.dtype, shape=field.shape)
     return ti.field(field.dtype, shape=field.shape)
