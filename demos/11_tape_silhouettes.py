@@ -47,7 +47,7 @@ def main(args: Args) -> float:
     )
     for view in range(args.views):
         elevation = 25.0 if view % 2 else -25.0
-        renderer.camera.look_at(view, orbit(3.2, elevation, 360.0 * view / args.views), fov=45.0)
+        renderer.camera.look_at(view, orbit(3.6, elevation, 360.0 * view / args.views), fov=45.0)
     renderer.vertices.from_numpy(blob(start))
     renderer.render()
     wanted = ti.field(ti.f32, renderer.alpha.shape)
@@ -86,7 +86,7 @@ def main(args: Args) -> float:
             screen.draw(np.concatenate([row_of(part) for part in both]))
     renderer.sigma[None] = 1e-4
     renderer.render()
-    iou = overlap(renderer.alpha.to_numpy(), wanted.to_numpy())
+    iou = overlap(renderer.alpha.to_numpy() > 0.5, wanted.to_numpy() > 0.5)
     print(f"{args.out}: IoU {iou:.3f} after {args.steps} steps")
     screen.close()
     return iou
@@ -95,13 +95,13 @@ def main(args: Args) -> float:
 def blob(directions: np.ndarray) -> np.ndarray:
     """Bulge a sphere: a pear with a waist, leaning over. [V, 3]"""
     x, y, z = directions.T
-    radius = 0.75 + 0.3 * y**2 - 0.2 * y + 0.25 * x * z + 0.15 * np.sin(3.0 * x)
+    radius = 0.7 + 0.3 * y**2 - 0.2 * y + 0.3 * x * z + 0.15 * np.sin(4.0 * x + z)
     return (directions * radius[:, None]).astype(np.float32)
 
 
-def overlap(alpha: np.ndarray, wanted: np.ndarray) -> float:
-    """Intersection over union of soft silhouettes."""
-    return float((alpha * wanted).sum() / (alpha + wanted - alpha * wanted).sum())
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union."""
+    return float((a & b).sum() / (a | b).sum())
 
 
 if __name__ == "__main__":

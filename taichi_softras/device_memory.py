@@ -13,6 +13,9 @@ import taichi as ti
 
 Array = Any
 
+SHORTEST = 16
+"""Length of the shortest array that is made."""
+
 
 class _Pool:
     """Arrays that nobody uses, by dtype and trailing shape."""
@@ -33,12 +36,13 @@ class _Pool:
                 self._program, self.n_arrays = program, 0
                 self._free.clear()
             free = self._free[dtype, trailing]
-            fitting = [i for i, array in enumerate(free) if first <= array.shape[0] <= 4 * first]
+            longest = 4 * max(first, SHORTEST // 4)
+            fitting = [i for i, array in enumerate(free) if first <= array.shape[0] <= longest]
             if fitting:
                 return free.pop(min(fitting, key=lambda i: free[i].shape[0]))
             self.n_arrays += 1
         # A power of two: sizes that change a little find what others left.
-        return ti.ndarray(dtype, (1 << max(first - 1, 15).bit_length(), *trailing))
+        return ti.ndarray(dtype, (1 << max(first - 1, SHORTEST - 1).bit_length(), *trailing))
 
     def take_back(self, arrays: list[Array], program: Any) -> None:
         """Keep arrays for the next rendering."""

@@ -3,8 +3,15 @@
 import numpy as np
 import pytest
 import taichi as ti
-from tapes import SOFT, WeightedSum, assert_gradients_match, assign, parameters, renderer
-from tapes import tetrahedron
+from tapes import (
+    SOFT,
+    WeightedSum,
+    assert_gradients_match,
+    assign,
+    parameters,
+    renderer,
+    tetrahedron,
+)
 
 import taichi_softras as tsr
 
@@ -186,5 +193,5 @@ def test_sigma_and_gamma_are_read_at_each_render():
     assert np.abs(before - fresh.alpha.to_numpy()).max() > 0.1
     np.testing.assert_array_equal(drawn.alpha.to_numpy(), fresh.alpha.to_numpy())
     drawn.gamma[None] = -1.0
-    with pytest.raises(tsr.ArgumentError, match="`gamma` must be positive and finite, got -1.0"):
+    with pytest.raises(tsr.ArgumentError, match="`gamma` must be positive and finite"):
         drawn.render()
