@@ -76,5 +76,6 @@ class Screen:
         import imageio
 
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        durations = [1000.0 * seconds_a_picture] * (len(self._pictures) - 1) + [2000.0]
-        imageio.mimsave(self._path, self._pictures, duration=durations, loop=0)
+        last = [self._pictures[-1]] * 20  # stay on the result for a while
+        pictures = [*self._pictures, *last]
+        imageio.mimsave(self._path, pictures, duration=1000.0 * seconds_a_picture, loop=0)

@@ -17,7 +17,7 @@ class SkippedFaces(NamedTuple):
         return sum(self)
 
 
-def warn_about_skipped(skipped: SkippedFaces) -> None:
+def warn_about_skipped(skipped: SkippedFaces, *, stacklevel: int = 4) -> None:
     """Warn, once a process and reason, that faces were left out."""
     for reason, count in skipped._asdict().items():
         if count and reason not in _warned_about:
@@ -25,7 +25,7 @@ def warn_about_skipped(skipped: SkippedFaces) -> None:
             warnings.warn(
                 f"{count} faces were skipped because they are {_REASONS[reason]}; they contribute "
                 "nothing. `Rendering.skipped` counts them; this is said once.",
-                stacklevel=4,
+                stacklevel=stacklevel,
             )
 
 

@@ -240,7 +240,7 @@ class Renderer:
 def _render(renderer: Renderer, call: _Call) -> None:
     with runtime.launch_lock:
         call.kept = renderer._forward()
-    warn_about_skipped(renderer.skipped)
+    warn_about_skipped(renderer.skipped, stacklevel=5)
 
 
 @ti.ad.grad_for(_render)
