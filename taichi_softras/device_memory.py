@@ -13,8 +13,8 @@ import taichi as ti
 
 Array = Any
 
-SHORTEST = 16
-"""Length of the shortest array that is made."""
+SMALLEST = 64
+"""Length of the shortest arrays."""
 
 
 class _Pool:
@@ -36,13 +36,14 @@ class _Pool:
                 self._program, self.n_arrays = program, 0
                 self._free.clear()
             free = self._free[dtype, trailing]
-            longest = 4 * max(first, SHORTEST // 4)
-            fitting = [i for i, array in enumerate(free) if first <= array.shape[0] <= longest]
+            most = max(4 * first, SMALLEST)
+            fitting = [i for i, array in enumerate(free) if first <= array.shape[0] <= most]
             if fitting:
                 return free.pop(min(fitting, key=lambda i: free[i].shape[0]))
             self.n_arrays += 1
         # A power of two: sizes that change a little find what others left.
-        return ti.ndarray(dtype, (1 << max(first - 1, SHORTEST - 1).bit_length(), *trailing))
+        length = 1 << max(first - 1, SMALLEST - 1).bit_length()
+        return ti.ndarray(dtype, (length, *trailing))
 
     def take_back(self, arrays: list[Array], program: Any) -> None:
         """Keep arrays for the next rendering."""

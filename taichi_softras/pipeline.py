@@ -343,22 +343,23 @@ def adjoint(
     on_cpu = runtime.backend() == "cpu"
     softness_rows = (plan.n_tiles if on_cpu else entries) if softness else 1
     d_softness = memory.reals(softness_rows, 2)
-    wanted = (corners, attributes, softness)
-    scene_arrays = (tiles.records, tiles.boxes, scene.attributes, scene.views)
-    pixel_arrays = (
-        *plan.numbers, plan.background_depth,
-        rendered.image, rendered.depth, rendered.state, rendered.winner,
-        d_alpha, d_image, d_depth, slots, d_softness,
-    )  # fmt: skip
+    kernel = (raster_cpu if on_cpu else raster_gpu).adjoint_kernel(
+        variant, corners, attributes, softness
+    )
+    faces = (tiles.records, tiles.boxes, scene.attributes, scene.views)
+    images = (rendered.image, rendered.depth, rendered.state)
     if on_cpu:
-        raster_cpu.adjoint_kernel(variant, *wanted)(
-            *scene_arrays, tiles.tile_start, tiles.entry_face, tiles.entry_slot, plan.n_views,
-            *pixel_arrays, runtime.thread_count(), memory.zeros(1),
+        kernel(
+            *faces, tiles.tile_start, tiles.entry_face, tiles.entry_slot, plan.n_views,
+            *plan.numbers, *images, rendered.winner, d_alpha, d_image, d_depth,
+            slots, d_softness, runtime.thread_count(), memory.zeros(1),
         )  # fmt: skip
     else:
-        raster_gpu.adjoint_kernel(variant, *wanted)(
-            *scene_arrays, entries, tiles.entry_tile, tiles.entry_face, tiles.entry_slot,
-            *pixel_arrays,
+        pixels = memory.reals(plan.pixels, raster_gpu.pixel_width(variant.channels))
+        raster_gpu.pixel_kernel(variant)(plan.pixels, *images, d_alpha, d_image, d_depth, pixels)
+        kernel(
+            *faces, entries, tiles.entry_tile, tiles.entry_face, tiles.entry_slot,
+            *plan.numbers, pixels, rendered.winner, slots, d_softness,
         )  # fmt: skip
     gather_corners, gather_attributes = gather_kernels(variant.dtype, variant.color != "none")
     d_corners = d_attributes = d_background = total = None
@@ -379,5 +380,9 @@ def adjoint(
         )  # fmt: skip
     if softness:
         total = memory.reals(2)
-        softness_kernel(variant.dtype)(softness_rows, d_softness, memory.reals(PARTS, 2), total)
+        softness_kernel(variant.dtype, variant.color)(
+            softness_rows, plan.pixels, variant.channels, plan.background_rows,
+            1.0 / plan.tau, plan.far, plan.background_depth, d_softness, scene.background,
+            *images, d_image, d_depth, memory.reals(PARTS, 2), total,
+        )  # fmt: skip
     return Gradients(d_corners, d_attributes, d_background, total)

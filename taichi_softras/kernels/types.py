@@ -27,6 +27,18 @@ def array(dtype: Any, ndim: int) -> Any:
 
 
 @ti.func
+def both(a, b):
+    """a and b, without the branch that `and` would be; GLSL has no `&` of conditions."""
+    return ti.lang.ops.logical_and(a, b)
+
+
+@ti.func
+def either(a, b):
+    """a or b, without a branch."""
+    return ti.lang.ops.logical_or(a, b)
+
+
+@ti.func
 def exp_negative_f32(y):
     """Return exp(-y) for y >= 0 to 2e-7 + 8e-8 y relative, 0 beyond y = 80 (2e-35).
 

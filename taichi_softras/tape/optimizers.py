@@ -45,7 +45,7 @@ class Adam:
         beta1, beta2 = self.betas
         step = self.lr / (1.0 - beta1**self._steps)
         inverse_correction = 1.0 / (1.0 - beta2**self._steps)
-        with runtime.launch_lock:
+        with runtime.launching():
             for x, moments in zip(self._fields, self._moments, strict=True):
                 kernel = adam_kernel(float_type(x))
                 kernel(x, *moments, beta1, beta2, step, inverse_correction, self.eps)
@@ -70,7 +70,7 @@ class SGD:
 
     def step(self) -> None:
         """Move every field by its gradient."""
-        with runtime.launch_lock:
+        with runtime.launching():
             for x, velocity in zip(self._fields, self._velocities, strict=True):
                 sgd_kernel(float_type(x))(x, velocity, self.lr, self.momentum)
 

@@ -121,6 +121,10 @@ class Renderer:
             lit=lit,
             dtype=dtype,
         )
+        if layout.dtype == ti.f64:
+            runtime.check_float64("dtype", "use float32")
+        if settings.distance == "barycentric" and runtime.backend() == "metal":
+            runtime.check_float64("settings.distance", "it is float64 there; use 'euclidean'")
         self._layout, self._settings = layout, settings
         connectivity = Connectivity(layout)
         with Fields(layout.dtype) as fields:
@@ -238,7 +242,7 @@ class Renderer:
 
 @ti.ad.grad_replaced
 def _render(renderer: Renderer, call: _Call) -> None:
-    with runtime.launch_lock:
+    with runtime.launching():
         call.kept = renderer._forward()
     warn_about_skipped(renderer.skipped, stacklevel=5)
 
@@ -249,5 +253,5 @@ def _render_adjoint(renderer: Renderer, call: _Call) -> None:
     kept, call.kept = call.kept, None
     if kept is None:  # the render failed, and the tape runs backwards all the same
         return
-    with runtime.launch_lock:
+    with runtime.launching():
         renderer._adjoint(kept)
