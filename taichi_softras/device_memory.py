@@ -71,7 +71,8 @@ class DeviceMemory:
 
     def __del__(self) -> None:
         """Give the arrays back; kernels run in order, so later ones may write them at once."""
-        _pool.take_back(self._lent, self._program)
+        if _pool is not None:  # the interpreter is not ending
+            _pool.take_back(self._lent, self._program)
 
     def reals(self, *shape: int) -> Array:
         """Return an uninitialised array of the rendering's dtype."""

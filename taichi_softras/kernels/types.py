@@ -38,6 +38,7 @@ def either(a, b):
     return ti.lang.ops.logical_or(a, b)
 
 
+@ti.func
 def lesser(a, b):
     """Smaller of two numbers that are not NaN: one instruction, where ti.min takes three."""
     return ti.select(a < b, a, b)

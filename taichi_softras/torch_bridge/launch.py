@@ -22,7 +22,7 @@ class Images(NamedTuple):
     depth: Tensor
     """[P], or [1] without colour."""
     skipped: Tensor
-    """[3] int32, see `inputs.SkippedFaces`."""
+    """[3] int32, see `SkippedFaces`."""
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from taichi_softras import runtime
 from taichi_softras.errors import ArgumentError, DerivativeError
-from taichi_softras.inputs import RasterInputs, SkippedFaces, warn_about_skipped
+from taichi_softras.inputs import RasterInputs
 from taichi_softras.kernels.types import STATE
 from taichi_softras.pipeline import Plan
 from taichi_softras.settings import RasterSettings
+from taichi_softras.skipped import SkippedFaces, warn_about_skipped
 from taichi_softras.torch_bridge import launch
 from taichi_softras.torch_bridge.memory import check_backend, dtype_name
 

@@ -9,15 +9,10 @@ from torch import Tensor
 
 from taichi_softras import runtime
 from taichi_softras.errors import DerivativeError
-from taichi_softras.inputs import (
-    RasterInputs,
-    Rendering,
-    SkippedFaces,
-    pack_inputs,
-    warn_about_skipped,
-)
+from taichi_softras.inputs import RasterInputs, Rendering, pack_inputs
 from taichi_softras.pipeline import Plan
 from taichi_softras.settings import RasterSettings
+from taichi_softras.skipped import SkippedFaces, warn_about_skipped
 from taichi_softras.torch_bridge import launch, operators
 from taichi_softras.torch_bridge.memory import check_backend, dtype_name
 
