@@ -11,11 +11,13 @@ from taichi_softras.cli import terminal
 from taichi_softras.cli.doctor import DoctorArgs
 from taichi_softras.cli.fit import FitArgs
 from taichi_softras.cli.render import RenderArgs
+from taichi_softras.cli.view import ViewArgs
 from taichi_softras.errors import SoftRasError
 
 COMMANDS: dict[str, Callable[..., "Command"]] = {
     "render": RenderArgs,
     "fit": FitArgs,
+    "view": ViewArgs,
     "doctor": DoctorArgs,
 }
 """The dataclass of each command; its docstring and its fields' docstrings are the help text."""
