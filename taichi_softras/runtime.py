@@ -35,6 +35,8 @@ def init(arch: Arch = "auto") -> str:
         if ti.lang.impl.get_runtime().prog is None:
             with contextlib.redirect_stdout(None):  # Taichi announces its start unconditionally
                 ti.init(arch=ti.cpu, log_level=ti.WARN, offline_cache=True, fast_math=True)
+            # What Taichi otherwise does at the first launch, and only in this thread.
+            ti.lang.impl.get_runtime().materialize()
     return backend()
 
 

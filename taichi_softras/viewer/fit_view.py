@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from taichi_softras.viewer.controls import Box
 from taichi_softras.viewer.fit_problems import FitProblem, PicturesFit, PoseFit, ShapeFit, Softness
 from taichi_softras.viewer.fit_worker import FitSnapshot, FitWorker
-from taichi_softras.viewer.painting import DIM, as_image, fitted, font, paint_title
+from taichi_softras.viewer.painting import DIM, font, paint_title, stretched
 from taichi_softras.viewer.picture import draw
 from taichi_softras.viewer.plotting import Curve, paint_plot
 from taichi_softras.viewer.resolution import ResolutionControl
@@ -132,7 +132,7 @@ class FitView:
         for cell, title, pixels in zip(self._cells, titles, self._pictures, strict=True):
             whole = Box(cell.x, cell.y - _TITLE, cell.width, cell.height + _TITLE)
             box = paint_title(pen, whole, *title)
-            image.paste(fitted(as_image(pixels), (box.width, box.height)), (box.x, box.y))
+            image.paste(stretched(pixels, (box.width, box.height)), (box.x, box.y))
         steps = list(range(1, shown.step + 1))
         curves = [Curve("loss", steps, shown.losses)]
         paint_plot(pen, self._plot, curves, x_label="step", logarithmic=True)

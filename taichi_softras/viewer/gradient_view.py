@@ -16,11 +16,10 @@ from taichi_softras.settings import RasterSettings
 from taichi_softras.viewer.controls import Box
 from taichi_softras.viewer.landscape import Landscape, loss_between, moved
 from taichi_softras.viewer.painting import (
-    as_image,
-    fitted,
     heat,
     paint_arrows,
     paint_title,
+    stretched,
 )
 from taichi_softras.viewer.picture import displayable, draw, hardened
 from taichi_softras.viewer.plotting import Curve, paint_plot
@@ -91,8 +90,8 @@ class GradientView:
         size = self.resolution.size(moving=moving or changed)
         start = time.perf_counter()
         target = self.target(state, size)
-        self.soft = self._pull(state, state.raster_settings, target)
-        self.hard = self._pull(state, hardened(state.raster_settings), target)
+        self.soft = self._pull(state, _settings(state), target)
+        self.hard = self._pull(state, hardened(_settings(state)), target)
         crisp = replace(state, distance="hard", alpha="hard", color="hard")
         self._pictures = [draw(self._mesh, state, size), draw(self._mesh, crisp, size)]
         self._seconds = time.perf_counter() - start
@@ -105,12 +104,10 @@ class GradientView:
         if state.target == "file" and self._mask is not None:
             mask = resized(self._mask, size)
             return mask if state.loss == "silhouette" else mask[..., None].expand(-1, -1, 3)
-        settings = hardened(state.raster_settings)
+        settings = hardened(_settings(state))
         mesh = self._mesh
         if state.target == "blurred":
-            settings = replace(
-                state.raster_settings, sigma=state.sigma * 10.0 ** (3 * state.amount)
-            )
+            settings = replace(_settings(state), sigma=state.sigma * 10.0 ** (3 * state.amount))
         elif state.target == "shifted":
             mesh = moved(mesh, "shift", state.amount)
         elif state.target == "pose":
@@ -164,10 +161,10 @@ class GradientView:
 
             return sample
 
-        soft = sampler(state.raster_settings)
+        soft = sampler(_settings(state))
         worked = self.soft_curve.advance(soft_key, soft, _LANDSCAPE_SECONDS)
         if not worked:
-            hard = sampler(hardened(state.raster_settings))
+            hard = sampler(hardened(_settings(state)))
             worked = self.hard_curve.advance(hard_key, hard, _LANDSCAPE_SECONDS)
         else:
             self.hard_curve.invalidate(hard_key)
@@ -191,7 +188,7 @@ class GradientView:
         for box, pixels in zip(
             boxes, (self._pictures[0], heat_map, self._pictures[1]), strict=False
         ):
-            image.paste(fitted(as_image(pixels), (box.width, box.height)), (box.x, box.y))
+            image.paste(stretched(pixels, (box.width, box.height)), (box.x, box.y))
         for box, pull in ((boxes[0], self.soft), (boxes[2], self.hard)):
             scale, shift = np.array([box.width, box.height]), np.array([box.x, box.y])
             paint_arrows(pen, pull.starts * scale + shift, pull.ends * scale + shift, "#d2185f")
@@ -257,6 +254,12 @@ def arrows(
     longest = float((ways * scale).norm(dim=-1).max()) / height
     ways = ways * (_LONGEST_ARROW / longest) if longest > 0.0 else ways
     return starts.numpy(), (starts + ways).numpy()
+
+
+def _settings(state: ViewState) -> RasterSettings:
+    """Make room before the near plane for a mesh that is moved or twice as large."""
+    settings = state.raster_settings
+    return replace(settings, near=min(settings.near, max(state.eye_distance - 2.1, 0.02)))
 
 
 def _for_loss(settings: RasterSettings, loss: str) -> RasterSettings:

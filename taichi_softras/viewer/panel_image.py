@@ -47,10 +47,10 @@ class PanelImage:
             return
         self._shown[i] = line
         x, y, width, _ = panel.STATUS
-        self._clear(Box(x, y + 17 * i, width, 17))
-        self._pen.text((x, y + 17 * i), line, painting.DIM, painting.font(12), "lt")
+        self._clear(Box(x, y + 17 * i, width, 17), margin=0)
+        self._pen.text((x, y + 17 * i + 2), line, painting.DIM, painting.font(12), "lt")
 
-    def _clear(self, box: Box) -> None:
+    def _clear(self, box: Box, margin: int = _MARGIN) -> None:
         x, y, width, height = box
-        area = (x - 8, y - _MARGIN, x + width + 7, y + height - 1 + _MARGIN)
+        area = (x - 8, y - margin, x + width + 7, y + height - 1 + margin)
         self._pen.rectangle(area, painting.GROUND)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from taichi_softras.viewer.controls import Box
-from taichi_softras.viewer.painting import as_image, fitted
+from taichi_softras.viewer.painting import stretched
 from taichi_softras.viewer.picture import count_pairs, draw
 from taichi_softras.viewer.resolution import ResolutionControl
 from taichi_softras.viewer.scene import Scene
@@ -63,7 +63,7 @@ class RenderView:
         """Put the picture into the frame."""
         del pen, state
         x, y, width, height = self._area
-        image.paste(fitted(as_image(self._pixels), (width, height)), (x, y))
+        image.paste(stretched(self._pixels, (width, height)), (x, y))
 
     def status(self, state: ViewState) -> list[str]:
         """Lines about the last picture."""

@@ -30,7 +30,7 @@ class ResolutionControl:
         self.full = full
         self.budget = 0.9 / frames_per_second
         self._least = min(1.0, least / min(full))
-        self._moving_scale = 1.0
+        self._moving_scale = 0.5
         self._scale = 0.0
 
     @property

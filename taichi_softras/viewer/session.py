@@ -8,6 +8,7 @@ from typing import Protocol
 
 from PIL import Image, ImageDraw
 
+from taichi_softras import runtime
 from taichi_softras.errors import SoftRasError
 from taichi_softras.viewer import painting, panel, saving
 from taichi_softras.viewer.controls import Choice, Hit, Placed, Slider, hit, slid
@@ -59,6 +60,7 @@ class Session:
     def __init__(
         self, scene: Scene, state: ViewState | None = None, out: Path = Path("out/view")
     ) -> None:
+        runtime.init()  # in this thread, for the fit launches its kernels from another one
         self.scene, self.out = scene, out
         self.start = state or ViewState()
         self.state = self.start
