@@ -16,7 +16,7 @@ from taichi_softras.viewer import panel
 
 PROGRAMS = ("Xvfb", "xdotool", "import")
 LAVAPIPE = Path("/usr/share/vulkan/icd.d/lvp_icd.x86_64.json")
-PATIENCE = 180.0
+PATIENCE = 60.0
 
 
 def need_programs():
@@ -30,13 +30,13 @@ def need_programs():
 def display():
     """Start an X server on a display that is free, and yield the environment for its clients."""
     read, write = os.pipe()
-    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1400x900x24", "-nolisten", "tcp"]
+    # -noreset: otherwise it starts anew, and refuses clients for a moment, when the last one left
+    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1400x900x24", "-noreset"]
     server = subprocess.Popen(command, pass_fds=(write,), stderr=subprocess.DEVNULL)
     os.close(write)
     try:
         with os.fdopen(read) as number:
             name = f":{number.readline().strip()}"
-        # two cores: the software GPU must not start a thread for each core it can see
         yield {**os.environ, "DISPLAY": name, "VK_ICD_FILENAMES": str(LAVAPIPE)}
     finally:
         server.terminate()
@@ -48,7 +48,7 @@ class Viewer:
 
     def __init__(self, env, log, *command):
         self.env = env
-        with open(log, "w") as output:  # noqa: PTH123
+        with open(log, "w") as output:
             self.process = subprocess.Popen(
                 [sys.executable, *command], env=env, stdout=output, stderr=subprocess.STDOUT
             )
@@ -60,8 +60,9 @@ class Viewer:
 
     def xdotool(self, *words):
         done = subprocess.run(
-            ["xdotool", *map(str, words)], env=self.env, capture_output=True, text=True, timeout=30
-        )
+            ["xdotool", *map(str, words)],
+            env=self.env, capture_output=True, text=True, timeout=30, check=False,
+        )  # fmt: skip
         return done.stdout.strip()
 
     def _find(self):
@@ -76,7 +77,7 @@ class Viewer:
 
     def grab(self):
         """The window's pixels. [H, W, 3]"""
-        words = ["import", "-silent", "-window", self.window, "rgb:-"]
+        words = ["import", "-silent", "-window", self.window, "-depth", "8", "rgb:-"]
         done = subprocess.run(words, env=self.env, capture_output=True, timeout=30, check=True)
         width, height = panel.FRAME
         image = Image.frombytes("RGB", (width, height), done.stdout)
