@@ -151,7 +151,7 @@ def test_headless_writes_every_view(session):
     session.state = replace(session.state, view="render")
     names = [path.name for path in write_frames(session, fit_steps=3)]
     views = [f"view_{name}.png" for name in ("render", "gradient", "fit", "help")]
-    assert names == [*views, "picture.png", "sweep.gif", "sheet.png", "settings.py"]
+    assert names == [*views, "picture.png", "sigma.gif", "gamma.gif", "sheet.png", "settings.py"]
     assert all((session.out / name).is_file() for name in names)
 
 

@@ -124,7 +124,15 @@ def test_the_pointer_alone_changes_nothing(session):
 def test_every_key_works_in_every_view(session):
     for view in ("render", "gradient"):
         for key, (action, _) in panel.KEYS.items():
-            if action not in ("gif", "sheet", "quit", "play", "step", "reset fit"):
+            if action not in (
+                "sigma gif",
+                "gamma gif",
+                "sheet",
+                "quit",
+                "play",
+                "step",
+                "reset fit",
+            ):
                 session.act(f"view {view}")
                 session.handle(Key(key))
                 assert session.alert == ""
@@ -150,7 +158,8 @@ def test_presets_and_reset(session):
 def test_what_is_saved_is_what_is_shown(session, capsys):
     for label, name in (
         ("picture", "picture.png"),
-        ("GIF of sigma", "sweep.gif"),
+        ("GIF of sigma", "sigma.gif"),
+        ("GIF of gamma", "gamma.gif"),
         ("contact sheet", "sheet.png"),
         ("copy Python", "settings.py"),
     ):

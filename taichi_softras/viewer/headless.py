@@ -14,7 +14,7 @@ _FIT_SECONDS = 600.0
 
 
 def write_frames(session: Session, *, fit_steps: int = 60) -> Iterator[Path]:
-    """Write each view as the window would show it, then a sweep, a contact sheet and Python.
+    """Write each view as the window would show it, then sweeps, a contact sheet and Python.
 
     Args:
         session: It is closed at the end; files go to its folder `out`.
@@ -37,7 +37,7 @@ def write_frames(session: Session, *, fit_steps: int = 60) -> Iterator[Path]:
         session.act("help")
         yield _write_frame(session, "help")
         session.act("help")
-        for action in ("picture", "gif", "sheet", "python"):
+        for action in ("picture", "sigma gif", "gamma gif", "sheet", "python"):
             session.act(action)
             session.settle(_FIT_SECONDS)
             if session.alert:

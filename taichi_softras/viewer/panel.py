@@ -45,8 +45,8 @@ _RENDER: tuple[Control, ...] = (
     Slider("ambient", "ambient", scales.SHARE),
     Choice("background", "behind", get_args(state.Background)),
     Heading("Save"),
-    Buttons((("picture", "picture"), ("gif", "GIF of sigma"))),
-    Buttons((("sheet", "contact sheet"), ("python", "copy Python"))),
+    Buttons((("picture", "picture"), ("sheet", "contact sheet"), ("python", "copy Python"))),
+    Buttons((("sigma gif", "GIF of sigma"), ("gamma gif", "GIF of gamma"))),
 )
 _GRADIENT: tuple[Control, ...] = (
     *_SOFTNESS,
@@ -95,7 +95,8 @@ KEYS: dict[str, tuple[str, str]] = {
     "o": ("zoom out", "farther away"),
     "r": ("reset view", "camera and settings as at the start"),
     "s": ("picture", "save the picture"),
-    "g": ("gif", "save a GIF of a sweep of sigma"),
+    "g": ("sigma gif", "save a GIF of a sweep of sigma"),
+    "t": ("gamma gif", "save a GIF of a sweep of gamma"),
     "c": ("sheet", "save a contact sheet, sigma by gamma"),
     "p": ("python", "copy the settings as Python"),
     " ": ("play", "fit: run or pause"),

@@ -21,7 +21,7 @@ class ResolutionControl:
         self,
         full: tuple[int, int],
         frames_per_second: float = FRAMES_PER_SECOND,
-        least: int = 96,
+        least: int = 64,
     ) -> None:
         if not frames_per_second > 0.0:
             raise ArgumentError(f"`frames_per_second` must be positive, got {frames_per_second}.")

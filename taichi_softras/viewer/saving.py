@@ -25,7 +25,7 @@ PAPER_GAMMAS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 """The same for near = 1 and far = 100: the ranges that the original's demo walks through."""
 
 _SWEEP_FRAMES = 24
-_SWEEP = (1e-6, 1e-2)
+_SWEEPS = {"sigma": (1e-6, 1e-2), "gamma": (1e-3, 1e0)}
 _SIDE = 256
 _CELL = 168
 # Whichever of these is there takes text on its standard input.
@@ -47,14 +47,24 @@ def write_picture(path: Path, scene: Scene, state: ViewState, side: int = 512) -
     yield f"saved {path}"
 
 
-def write_sweep(path: Path, scene: Scene, state: ViewState) -> Iterator[str]:
+def write_sigma_sweep(path: Path, scene: Scene, state: ViewState) -> Iterator[str]:
     """Save a GIF in which sigma grows and shrinks; yields progress before each picture."""
+    yield from _write_sweep(path, scene, state, "sigma")
+
+
+def write_gamma_sweep(path: Path, scene: Scene, state: ViewState) -> Iterator[str]:
+    """Save a GIF in which gamma grows and shrinks; yields progress before each picture."""
+    yield from _write_sweep(path, scene, state, "gamma")
+
+
+def _write_sweep(path: Path, scene: Scene, state: ViewState, field: str) -> Iterator[str]:
     frames = []
-    low, high = _SWEEP
+    low, high = _SWEEPS[field]
     for i in range(_SWEEP_FRAMES):
         yield f"GIF: {i} of {_SWEEP_FRAMES}"
-        sigma = low * (high / low) ** (i / (_SWEEP_FRAMES - 1))
-        frames.append(draw(scene.mesh, replace(state, sigma=sigma), (_SIDE, _SIDE)))
+        change: dict[str, float] = {field: low * (high / low) ** (i / (_SWEEP_FRAMES - 1))}
+        swept = replace(state, **change)  # type: ignore[arg-type]
+        frames.append(draw(scene.mesh, swept, (_SIDE, _SIDE)))
     save_video(path, torch.from_numpy(np.stack([*frames, *frames[-2:0:-1]])), fps=16.0)
     yield f"saved {path}"
 

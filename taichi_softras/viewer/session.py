@@ -4,18 +4,18 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from taichi_softras import runtime
 from taichi_softras.errors import SoftRasError
-from taichi_softras.viewer import painting, panel, saving
+from taichi_softras.viewer import panel, saving
+from taichi_softras.viewer.content import Content
 from taichi_softras.viewer.controls import Choice, Hit, Placed, Slider, hit, slid
 from taichi_softras.viewer.events import Event, Key, Pointer
 from taichi_softras.viewer.fit_view import FitView
+from taichi_softras.viewer.frame import Frame
 from taichi_softras.viewer.gradient_view import GradientView
-from taichi_softras.viewer.panel_image import PanelImage
 from taichi_softras.viewer.render_view import RenderView
 from taichi_softras.viewer.scales import GAMMA, SIGMA, Scale
 from taichi_softras.viewer.scene import Scene
@@ -25,27 +25,6 @@ _KEY_STEP = 0.03
 _ORBIT_STEP = 0.04
 # What takes longer than this beside rendering does so once: typefaces, the window's first frame.
 _SLOW_FRAME = 0.03
-
-
-class Content(Protocol):
-    """What a view is to the session."""
-
-    @property
-    def resting(self) -> bool:
-        """Whether nothing more is to be drawn until the state changes."""
-        ...
-
-    def update(self, state: ViewState, *, moving: bool, fixed: float) -> bool:
-        """Work for about one frame, and say whether the picture changed."""
-        ...
-
-    def paint(self, image: Image.Image, pen: ImageDraw.ImageDraw, state: ViewState) -> None:
-        """Draw into the frame, right of the panel."""
-        ...
-
-    def status(self, state: ViewState) -> list[str]:
-        """Lines about the last picture."""
-        ...
 
 
 class Session:
@@ -68,8 +47,7 @@ class Session:
         self.message = ""
         self.alert = ""
         self.frame_seconds = 0.0
-        self.image = Image.new("RGB", panel.FRAME, painting.GROUND)
-        self._panel = PanelImage()
+        self._frame = Frame()
         self.fit = FitView(scene, panel.PICTURE)
         self.contents: dict[str, Content] = {
             "render": RenderView(scene, panel.PICTURE),
@@ -82,6 +60,11 @@ class Session:
         self._job: Iterator[str] | None = None
         self._painted: object = None
         self._actions = self._named_actions()
+
+    @property
+    def image(self) -> Image.Image:
+        """The frame as it was last painted; the next `advance` paints over it."""
+        return self._frame.image
 
     @property
     def content(self) -> Content:
@@ -182,7 +165,8 @@ class Session:
             "zoom out": lambda: self._zoom(-1.0),
             "reset view": self._reset,
             "picture": lambda: self._save("picture", ".png", saving.write_picture),
-            "gif": lambda: self._save("sweep", ".gif", saving.write_sweep),
+            "sigma gif": lambda: self._save("sigma", ".gif", saving.write_sigma_sweep),
+            "gamma gif": lambda: self._save("gamma", ".gif", saving.write_gamma_sweep),
             "sheet": lambda: self._save("sheet", ".png", saving.write_sheet),
             "python": lambda: self._save("settings", ".py", saving.write_python),
             "play": lambda: fit.toggle(self.state),
@@ -269,29 +253,9 @@ class Session:
             self.state = replace(self.state, fit_sigma=sigma, fit_gamma=gamma)
 
     def _paint(self) -> None:
-        pen = ImageDraw.Draw(self.image)
-        if self.state.view != "render":  # whose picture leaves no gaps
-            x, y, width, height = panel.PICTURE
-            pen.rectangle((x, y, x + width, y + height), painting.GROUND)
-        self.content.paint(self.image, pen, self.state)
-        self._panel.update(self.state, self._status())
-        self.image.paste(self._panel.image, (panel.PANEL.x, panel.PANEL.y))
-        if self.state.help:
-            keys = [(_KEY_NAMES.get(key, key), line) for key, (_, line) in panel.KEYS.items()]
-            painting.paint_help(pen, panel.PICTURE, [*_MOUSE, *keys])
-        alert = self.alert or (self.fit.error if self.state.view == "fit" else "")
-        if alert:
-            painting.paint_alert(pen, panel.PICTURE, alert)
-
-    def _status(self) -> list[str]:
         lines = [f"frame {1e3 * self.frame_seconds:.0f} ms"]
         if self.frame_seconds > 0.0:
             lines[0] += f", {1.0 / self.frame_seconds:.0f} a second"
-        lines += self.content.status(self.state)
-        if not self.message:
-            return [*lines, "h: help"]
-        return lines + painting.wrapped(self.message, panel.STATUS.width, 12)[:2]
-
-
-_KEY_NAMES = {" ": "space", "escape": "esc"}
-_MOUSE = (("left drag", "turn the mesh"), ("right drag, wheel", "nearer or farther away"))
+        lines += [*self.content.status(self.state), self.message or "h: help"]
+        alert = self.alert or (self.fit.error if self.state.view == "fit" else "")
+        self._frame.paint(self.content, self.state, lines, alert)
