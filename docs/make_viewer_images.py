@@ -70,7 +70,7 @@ def sheet(session: Session) -> Image.Image:
     session.act("sheet")
     session.settle()
     with Image.open(session.out / "sheet.png") as image:
-        return image.convert("RGB")
+        return image.convert("RGB").resize((image.width * 3 // 4, image.height * 3 // 4))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from taichi_softras.viewer.session import Session
 
 Toolkit = Literal["auto", "ggui", "legacy"]
 
-_IDLE = 0.01
 _TITLE = "softras"
 
 
@@ -28,6 +27,10 @@ class Window(Protocol):
 
     def show(self, frame: Image.Image) -> None:
         """Show an RGB frame of `panel.FRAME`."""
+        ...
+
+    def rest(self) -> None:
+        """Wait for a moment with the last frame, as nothing changed."""
         ...
 
     def poll(self) -> Iterator[Event]:
@@ -81,8 +84,7 @@ def run(session: Session, window: Window) -> None:
                 window.show(session.image)
                 session.presented(time.perf_counter() - start)
             else:
-                window.show(session.image)
-                time.sleep(_IDLE)
+                window.rest()
     finally:
         session.close()
         window.close()

@@ -7,9 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from taichi_softras.mesh import Mesh
+from taichi_softras.shading import shade
 from taichi_softras.viewer.controls import Box
 from taichi_softras.viewer.painting import stretched
-from taichi_softras.viewer.picture import count_pairs, draw
+from taichi_softras.viewer.picture import count_pairs, displayable, draw
 from taichi_softras.viewer.resolution import ResolutionControl
 from taichi_softras.viewer.scene import Scene
 from taichi_softras.viewer.state import ViewState
@@ -29,6 +31,8 @@ class RenderView:
         self._drawn: tuple[object, ...] | None = None
         self._compiled: set[tuple[object, ...]] = set()
         self._pixels: NDArray[np.uint8] = np.zeros((1, 1, 3), np.uint8)
+        self._lit_by: tuple[float, ...] | None = None
+        self._lit_mesh = scene.mesh
         self._seconds = 0.0
 
     def update(self, state: ViewState, *, moving: bool, fixed: float) -> bool:
@@ -46,13 +50,21 @@ class RenderView:
         size = self.resolution.size(moving=moving or changed)
         variant = (state.distance, state.alpha, state.color, state.show == "silhouette")
         start = time.perf_counter()
-        self._pixels = draw(self._scene.mesh, state, size)
+        self._pixels = draw(self._lit(state), state, size, lit=False)
         self._seconds = time.perf_counter() - start
         if variant in self._compiled:  # the first time compiles, which says nothing of later ones
             self.resolution.observe(self._seconds, fixed)
         self._compiled.add(variant)
         self._drawn = wanted
         return True
+
+    def _lit(self, state: ViewState) -> Mesh:
+        """Light the mesh, once for each light: it stands still while the camera moves."""
+        key = (state.light_azimuth, state.light_elevation, state.ambient)
+        if self._lit_by != key:
+            self._lit_by = key
+            self._lit_mesh = shade(displayable(self._scene.mesh), state.light)
+        return self._lit_mesh
 
     @property
     def resting(self) -> bool:

@@ -1,5 +1,6 @@
 """The viewer's frames in Taichi's newer window, GGUI, which needs a Vulkan device."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,10 @@ _KEYS = {
     ti.ui.ESCAPE: "escape",
 }
 
+_REST = 0.02
+# Seconds after which a frame is shown again, in case that another window had covered this one.
+_EXPOSED = 0.5
+
 
 class GguiWindow:
     """A `ti.ui.Window` that shows frames, stretched if the window is resized.
@@ -34,6 +39,8 @@ class GguiWindow:
         self._window = ti.ui.Window(title, size, vsync=False)
         self._canvas = self._window.get_canvas()
         self._pointer = (-1.0, -1.0)
+        self._last = np.zeros(size, np.uint32)
+        self._shown_at = 0.0
 
     @property
     def running(self) -> bool:
@@ -46,8 +53,18 @@ class GguiWindow:
         turned = frame.transpose(Image.Transpose.ROTATE_270)
         width, height = self._size
         packed = np.frombuffer(turned.tobytes("raw", "RGBX"), np.uint32).reshape(width, height)
+        self._last = packed
         _set_image(self._canvas, packed)
         self._window.show()
+        self._shown_at = time.perf_counter()
+
+    def rest(self) -> None:
+        """Wait for a moment with the last frame, as nothing changed."""
+        if time.perf_counter() - self._shown_at > _EXPOSED:
+            _set_image(self._canvas, self._last)
+            self._window.show()
+            self._shown_at = time.perf_counter()
+        time.sleep(_REST)
 
     def poll(self) -> Iterator[Event]:
         """Yield what happened since the last call."""

@@ -1,6 +1,7 @@
 """The viewer's frames in Taichi's older window: X11, Windows and macOS, without any GPU."""
 
 import sys
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,6 +15,7 @@ _KEYS = {"Left": "left", "Right": "right", "Up": "up", "Down": "down", "Escape":
 # Taichi's own kernel for this buffer has red and blue the other way round there, with alpha.
 _LAYOUT = "RGBX" if sys.platform == "darwin" else "BGRX"
 _NOTCH = 120.0
+_REST = 0.02
 
 
 class LegacyWindow:
@@ -29,7 +31,6 @@ class LegacyWindow:
         # fast_gui shows a buffer of bytes as it is: 9 ms a frame of 1280 x 800, against 37
         self._gui = ti.GUI(title, size, fast_gui=True)
         self._gui.fps_limit = None
-        self._pointer: tuple[float, float] | None = None
 
     @property
     def running(self) -> bool:
@@ -42,6 +43,11 @@ class LegacyWindow:
         if sys.platform == "darwin":
             self._gui.img |= 0xFF000000
         self._gui.show()
+
+    def rest(self) -> None:
+        """Wait for a moment with the last frame, as nothing changed."""
+        self._gui.show()  # which is where this window learns of events
+        time.sleep(_REST)
 
     def poll(self) -> Iterator[Event]:
         """Yield what happened since the last call."""
