@@ -10,7 +10,7 @@ from taichi_softras.errors import ArgumentError
 from taichi_softras.viewer import panel
 from taichi_softras.viewer.controls import Buttons
 from taichi_softras.viewer.events import Key, Pointer
-from taichi_softras.viewer.picture import count_pairs
+from taichi_softras.viewer.picture import count_pairs, draw
 from taichi_softras.viewer.scene import Scene, open_scene, resized
 from taichi_softras.viewer.session import Session
 from taichi_softras.viewer.state import ViewState
@@ -266,6 +266,31 @@ def test_pairs_are_those_in_the_boxes(arch):
     assert count_pairs(mesh, state.camera, (64, 64), soft) == 2 * side * side
     everywhere = RasterSettings(dist_eps=0.0, near=1.0)
     assert count_pairs(mesh, state.camera, (64, 48), everywhere) == 2 * 64 * 48
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        (field, value)
+        for field in ("distance", "alpha", "color", "show", "depth_range", "background")
+        for value in next(
+            placed.control.options
+            for placed in panel.placed_controls("render")
+            if getattr(placed.control, "field", "") == field
+        )
+    ],
+)
+def test_every_choice_draws_a_picture(field, value, arch):
+    pixels = draw(shapes.icosphere(1), replace(ViewState(), **{field: value}), (40, 48))
+    assert pixels.shape == (40, 48, 3)
+    assert pixels.dtype == np.uint8
+    assert pixels[20, 24].tolist() != pixels[0, 0].tolist()  # the ball, and what is behind it
+
+
+def test_depth_is_lighter_where_it_is_nearer(arch):
+    pixels = draw(shapes.icosphere(3), ViewState(show="depth"), (64, 64)).astype(int)
+    row = pixels[32, :, 0]
+    assert row[32] > row[20] > row[14] > row[0] == 0
 
 
 def test_meshes_without_faces_are_refused(tmp_path):

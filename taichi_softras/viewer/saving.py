@@ -84,7 +84,9 @@ def write_sheet(path: Path, scene: Scene, state: ViewState) -> Iterator[str]:
         for column, gamma in enumerate(gammas):
             yield f"contact sheet: {row * len(gammas) + column} of {len(sigmas) * len(gammas)}"
             x = left + column * _CELL
-            pen.text((x + _CELL // 2, top // 2), f"gamma {gamma:.0e}", "#333333", font(13), "mm")
+            if row == 0:
+                head = (x + _CELL // 2, top // 2)
+                pen.text(head, f"gamma {gamma:.0e}", "#333333", font(13), "mm")
             cell = replace(state, sigma=sigma, gamma=gamma, show="color")
             sheet.paste(Image.fromarray(draw(scene.mesh, cell, (_CELL, _CELL))), (x, y))
     save_image(path, np.asarray(sheet))
