@@ -43,7 +43,10 @@ class FitView:
             Box(area.x + i * half + 4, area.y + _TITLE, half - 8, height - _TITLE) for i in range(2)
         ]
         self._plot = Box(area.x, area.y + height + 8, area.width, _PLOT_HEIGHT - 8)
-        self.resolution = ResolutionControl((self._cells[0].height, self._cells[0].width))
+        # the fit wants the cores too, and its steps are no smoother than this
+        self.resolution = ResolutionControl(
+            (self._cells[0].height, self._cells[0].width), frames_per_second=10.0, least=160
+        )
         self.worker: FitWorker | None = None
         self._kind = ""
         self._drawn: object = None
