@@ -1,4 +1,3 @@
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -191,8 +190,8 @@ def test_a_resting_picture_is_not_drawn_again(session):
 
 def test_dragging_draws_fewer_pixels_and_rest_draws_all(session):
     view = session.contents["render"]
-    session.set("sigma", 3e-2)  # slow
     session.settle()
+    view.resolution.budget = 1e-3  # so short that no machine draws all pixels in it
     full = view.resolution.full
     session.handle(Pointer("press", 700, 400))
     for i in range(6):
@@ -297,12 +296,3 @@ def test_meshes_without_faces_are_refused(tmp_path):
     (tmp_path / "none.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\n")
     with pytest.raises((ArgumentError, OSError)):
         open_scene(str(tmp_path / "none.obj"))
-
-
-def test_a_frame_takes_about_as_long_as_it_says(session):
-    session.settle()
-    session.set("sigma", 2e-4)
-    start = time.perf_counter()
-    session.advance()
-    spent = time.perf_counter() - start
-    assert 0.3 * spent <= session.frame_seconds <= spent
