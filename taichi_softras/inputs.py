@@ -171,7 +171,8 @@ def _pack_background(
     value = torch.as_tensor(
         0.0 if background is None else background, dtype=like.dtype, device=like.device
     )
-    if not bool(torch.isfinite(value.detach()).all()):
+    # A compiled graph cannot look at values; its operator does.
+    if not torch.compiler.is_compiling() and not bool(torch.isfinite(value.detach()).all()):
         raise ArgumentError("`background` must be finite, got NaN or infinite values.")
     if channels == 0:
         return like.new_zeros((1, 0))

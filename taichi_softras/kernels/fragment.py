@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import taichi as ti
 
-from taichi_softras.kernels import coverage, triangle
-from taichi_softras.kernels.types import exp_negative
+from taichi_softras.kernels import blending, coverage, triangle
+from taichi_softras.kernels.types import TILE, both, either, exp_negative
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +45,16 @@ class Variant:
 class FragmentFunctions(NamedTuple):
     """The functions of one variant."""
 
-    locate: Any
-    cover: Any
-    read_at: Any
-    locate_adjoint: Any
+    blend_in: Any
+    blend_in_adjoint: Any
+
+
+@ti.func
+def pixel_center(tile_row, tile_column, i, height, width, shorter):
+    """NDC of pixel i of a tile, row by row; see docs/conventions.md."""
+    x = (2 * (tile_column * TILE + i % TILE) + 1 - width) / shorter
+    y = (height - 1 - 2 * (tile_row * TILE + i // TILE)) / shorter
+    return x, y
 
 
 @cache
@@ -56,7 +62,8 @@ def fragment_functions(variant: Variant) -> FragmentFunctions:
     """Return the fragment functions of `variant`."""
     exp_neg = exp_negative(variant.dtype)
     dtype, distance, clip = variant.dtype, variant.distance, variant.clip
-
+    alpha, color = variant.alpha, variant.color
+    perspective, linear = variant.perspective, variant.linear_depth
     # Eight roundings of the precision; a power of two, because literals are float32.
     rounding = 2.0**-20 if dtype == ti.f32 else 2.0**-49
 
@@ -97,7 +104,7 @@ def fragment_functions(variant: Variant) -> FragmentFunctions:
         kept = inside
         x, full, gap, scale = zero, one, zero, one
         if ti.static(distance != "hard"):
-            kept = inside | (measure < reach2)
+            kept = either(inside, measure < reach2)
             x = ti.select(inside, measure, -measure) * inverse_sigma
             full, gap, scale = coverage.logistic(x, exp_neg(ti.abs(x)))
         return kept, x, full, gap, scale
@@ -161,4 +168,112 @@ def fragment_functions(variant: Variant) -> FragmentFunctions:
             s2 * r_x - w2 * v_x - b2 * g_x, s2 * r_y - w2 * v_y - b2 * g_y,
         )  # fmt: skip
 
-    return FragmentFunctions(locate, cover, read_at, locate_adjoint)
+    @ti.func
+    def blend_in(p, face, silhouette, reference, inverse_sigma, reach2, tau, inverse_tau):
+        """Add a face to a pixel's running sums.
+
+        Returns:
+            silhouette, reference: the new ones. `reference` is the depth that softmax weights are
+                relative to; with hard colour that of the nearest face so far.
+            old, new: factors of the sums so far and of this face in them; front: whether this
+                face is the nearest one so far.
+            depth, u0, u1, u2: its depth, and the weights of its corners' attributes.
+        """
+        zero, one = ti.cast(0.0, dtype), ti.cast(1.0, dtype)
+        w0, w1, w2, inside, edge, t, _x, _y, measure = locate(p, face)
+        kept, x, full, gap, scale = cover(inside, measure, inverse_sigma, reach2)
+        covered = silhouette
+        if ti.static(alpha == "prod"):
+            covered = silhouette * ti.select(kept, gap, 1.0)
+            # Flushed before it turns denormal, which is slow.
+            covered = ti.select(covered > 1e-30, covered, 0.0)
+        elif ti.static(alpha == "sum"):
+            covered = silhouette + ti.select(kept, full, 0.0)
+        else:
+            covered = ti.select(both(kept, full > 0.5), 1.0, silhouette)
+        nearer, old, new, front = reference, one, zero, inside
+        depth, u0, u1, u2 = zero, zero, zero, zero
+        if ti.static(color != "none"):
+            a0, a1, a2, _s = read_at(w0, w1, w2, inside, edge, t)
+            depth, u0, u1, u2 = blending.interpolate(
+                a0, a1, a2, face.z, face.r, perspective, linear
+            )
+            if ti.static(color == "softmax"):
+                depth_soft = depth - tau * ti.min(x, 0.0)
+                ahead = (reference - depth_soft) * inverse_tau
+                fade = exp_neg(ti.abs(ahead))
+                front = both(kept, ahead > 0.0)
+                old = ti.select(front, fade, 1.0)
+                new = ti.select(kept, ti.select(front, scale, scale * fade), 0.0)
+                nearer = ti.select(front, depth_soft, reference)
+            else:
+                front = both(inside, depth < reference)
+                old = ti.select(front, zero, one)
+                new = ti.select(front, one, zero)
+                nearer = ti.select(front, depth, reference)
+        return covered, nearer, old, new, front, depth, u0, u1, u2
+
+    @ti.func
+    def blend_in_adjoint(
+        p, face, clear, reference, inverse_total, chosen, g_alpha, g_depth, g_mean, g0, g1, g2,
+        inverse_sigma, reach2, tau, inverse_tau,
+    ):  # fmt: skip
+        """Pull a pixel's gradients back to one face.
+
+        Of the pixel: `clear` and `reference` are its final silhouette number and reference depth,
+        `inverse_total` 1 / sum of its softmax weights, `chosen` whether it shows this face (hard
+        colour), `g_alpha` and `g_depth` dL/d(alpha) and dL/d(depth), `g_mean` what its colour and
+        depth say to every weight alike, g_k dL/d(colour) along the attributes of corner k.
+
+        Returns:
+            dL/d(x, y) of the three corners; dL/d(depth) of them; the face's weight and u0, u1, u2;
+            dL/dx x, which sums to sigma's gradient; and dL/d(log weight) (depth - reference): as
+            dL/d(log weight) sums to 0 over a pixel's faces and background, any depth may be taken
+            off, and this one keeps the sum, which is gamma's, from cancelling.
+        """
+        zero = ti.cast(0.0, dtype)
+        w0, w1, w2, inside, edge, t, n_x, n_y, measure = locate(p, face)
+        kept, x, full, gap, scale = cover(inside, measure, inverse_sigma, reach2)
+        d_x, weight, d_logit_depth = zero, zero, zero
+        if ti.static(alpha == "prod"):
+            d_x = coverage.union_adjoint(clear, full, g_alpha)
+        elif ti.static(alpha == "sum"):
+            d_x = coverage.sum_adjoint(full, gap, g_alpha)
+        a0, a1, a2, inverse_sum = w0, w1, w2, w0
+        u0, u1, u2 = zero, zero, zero
+        d_a0, d_a1, d_a2, d_z0, d_z1, d_z2 = zero, zero, zero, zero, zero, zero
+        if ti.static(color != "none"):
+            a0, a1, a2, inverse_sum = read_at(w0, w1, w2, inside, edge, t)
+            depth, v0, v1, v2 = blending.interpolate(
+                a0, a1, a2, face.z, face.r, perspective, linear
+            )
+            u0, u1, u2 = v0, v1, v2
+            if ti.static(color == "softmax"):
+                depth_soft = depth - tau * ti.min(x, 0.0)
+                behind = ti.max((depth_soft - reference) * inverse_tau, 0.0)
+                weight = ti.select(kept, scale * exp_neg(behind) * inverse_total, 0.0)
+            else:
+                weight = ti.select(both(inside, chosen), 1.0, 0.0)
+            d_depth = weight * g_depth
+            if ti.static(color == "softmax"):
+                seen = u0 * g0 + u1 * g1 + u2 * g2 + g_depth * depth
+                d_logit = weight * (seen - g_mean)
+                d_x += d_logit * gap
+                d_depth -= d_logit * inverse_tau
+                d_logit_depth = d_logit * (depth - reference)
+            d_a0, d_a1, d_a2, d_z0, d_z1, d_z2 = blending.interpolation_adjoint(
+                a0, a1, a2, face.z, face.r, depth,
+                weight * g0, weight * g1, weight * g2, d_depth, perspective, linear,
+            )  # fmt: skip
+        d_x = ti.select(kept, d_x, 0.0)
+        d_measure = ti.select(inside, d_x, -d_x) * inverse_sigma
+        d0, d1, d2, d3, d4, d5 = locate_adjoint(
+            face, w0, w1, w2, inside, edge, t, n_x, n_y, d_measure,
+            a0, a1, a2, inverse_sum, d_a0, d_a1, d_a2,
+        )  # fmt: skip
+        return (
+            d0, d1, d2, d3, d4, d5, d_z0, d_z1, d_z2,
+            weight, u0, u1, u2, d_x * x, d_logit_depth,
+        )  # fmt: skip
+
+    return FragmentFunctions(blend_in, blend_in_adjoint)

@@ -14,11 +14,12 @@ def gather_kernels(dtype: Any, has_depth: bool) -> tuple[Any, Any]:
 
     @ti.kernel
     def gather_corners(
+        n_faces: ti.i32,
         face_start: array(ti.i32, 1),  # [N + 1] first slot of each face
         slots: array(dtype, 2),  # [K, slot width]
         d_corners: array(dtype, 3),  # [N, 3, 3] out
     ):
-        for n in range(face_start.shape[0] - 1):
+        for n in range(n_faces):
             s = [ti.cast(0.0, dtype) for _ in ti.static(range(9))]
             for slot in range(face_start[n], face_start[n + 1]):
                 for k in ti.static(range(9 if has_depth else 6)):
@@ -30,13 +31,13 @@ def gather_kernels(dtype: Any, has_depth: bool) -> tuple[Any, Any]:
 
     @ti.kernel
     def gather_attributes(
+        n_faces: ti.i32,  # M
         face_start: array(ti.i32, 1),  # [N + 1]
         slots: array(dtype, 2),  # [K, 9 + 3 C]
+        channels: ti.i32,  # C
         n_sharing: ti.i32,  # views that share the attributes; record n of view b is b * M + m
         d_attributes: array(dtype, 3),  # [M, 3, C] out
     ):
-        n_faces = d_attributes.shape[0]
-        channels = d_attributes.shape[2]
         for m in range(n_faces):
             for k in range(3 * channels):
                 s = ti.cast(0.0, dtype)
@@ -56,6 +57,8 @@ def background_kernel(dtype: Any, color: str) -> Any:
 
     @ti.kernel
     def background_adjoint(
+        n_pixels: ti.i32,
+        channels: ti.i32,
         inverse_tau: dtype,
         background_depth: dtype,
         state: array(dtype, 2),  # [B * H * W, STATE]
@@ -63,13 +66,69 @@ def background_kernel(dtype: Any, color: str) -> Any:
         d_image: array(dtype, 2),  # [B * H * W, C]
         d_background: array(dtype, 2),  # [B * H * W, C] out
     ):
-        for q in range(d_image.shape[0]):
+        for q in range(n_pixels):
             weight = ti.cast(0.0, dtype)
             if ti.static(color == "softmax"):
                 weight = exp_neg((background_depth - state[q, 1]) * inverse_tau) / state[q, 2]
             elif winner[q] < 0:
                 weight = ti.cast(1.0, dtype)
-            for c in range(d_image.shape[1]):
+            for c in range(channels):
                 d_background[q, c] = weight * d_image[q, c]
 
     return background_adjoint
+
+
+PARTS = 256
+"""Partial sums of `softness_kernel`."""
+
+
+@cache
+def softness_kernel(dtype: Any, color: str) -> Any:
+    """Return the kernel that sums sigma's and gamma's contributions, always in the same order."""
+    exp_neg = exp_negative(dtype)
+
+    @ti.kernel
+    def sum_softness(
+        n_rows: ti.i32,
+        n_pixels: ti.i32,
+        channels: ti.i32,
+        background_rows: ti.i32,
+        inverse_tau: dtype,
+        far: dtype,
+        background_depth: dtype,
+        d_softness: array(dtype, 2),  # [rows, 2] of the faces, see `blend_in_adjoint`
+        background: array(dtype, 2),  # [1, C] or [P, C]
+        image: array(dtype, 2),  # [P, C]
+        depth: array(dtype, 1),  # [P]
+        state: array(dtype, 2),  # [P, STATE]
+        d_image: array(dtype, 2),  # [P, C]
+        d_depth: array(dtype, 1),  # [P]
+        partial: array(dtype, 2),  # [PARTS, 2] scratch
+        total: array(dtype, 1),  # [2] out
+    ):
+        for part in range(PARTS):
+            to_sigma, to_gamma = ti.cast(0.0, dtype), ti.cast(0.0, dtype)
+            # Strided, so that neighbouring threads of a GPU read neighbouring rows.
+            for i in range((n_rows - part + PARTS - 1) // PARTS):
+                to_sigma += d_softness[i * PARTS + part, 0]
+                to_gamma += d_softness[i * PARTS + part, 1]
+            if ti.static(color == "softmax"):
+                # The background's weight depends on gamma like a face's.
+                for i in range((n_pixels - part + PARTS - 1) // PARTS):
+                    q = i * PARTS + part
+                    behind = background_depth - state[q, 1]
+                    seen = d_depth[q] * (far - depth[q])
+                    row = q if background_rows > 1 else 0
+                    for ch in range(channels):
+                        seen += d_image[q, ch] * (background[row, ch] - image[q, ch])
+                    weight = exp_neg(ti.max(behind, 0.0) * inverse_tau) / state[q, 2]
+                    to_gamma += weight * seen * behind
+            partial[part, 0] = to_sigma
+            partial[part, 1] = to_gamma
+        for k in range(2):
+            s = ti.cast(0.0, dtype)
+            for part in range(PARTS):
+                s += partial[part, k]
+            total[k] = s
+
+    return sum_softness

@@ -6,7 +6,7 @@ from typing import Any
 import taichi as ti
 
 from taichi_softras.kernels.triangle import cross2
-from taichi_softras.kernels.types import TASK, array
+from taichi_softras.kernels.types import array
 
 NON_FINITE, BEHIND, DEGENERATE = 0, 1, 2
 """Slots of the counters of skipped faces."""
@@ -69,6 +69,19 @@ def pixel_range(low, high, n_pixels, shorter):
     return ti.cast(first, ti.i32), ti.cast(last, ti.i32)
 
 
+@ti.func
+def view_of(views: ti.template(), n_views, n):
+    """View that owns corner record n: the last one that begins at n or before, by bisection."""
+    first, last = 0, n_views - 1
+    while first < last:
+        middle = (first + last + 1) // 2
+        if views[middle, 0] <= n:
+            first = middle
+        else:
+            last = middle - 1
+    return first
+
+
 @cache
 def setup_kernel(dtype: Any, distance: str, cull: str) -> Any:
     """Return the kernel that turns corners into records and pixel boxes."""
@@ -77,7 +90,9 @@ def setup_kernel(dtype: Any, distance: str, cull: str) -> Any:
     flat = 4.0 * (2.0**-23 if dtype == ti.f32 else 2.0**-52)
 
     @ti.func
-    def classify(corners: ti.template(), attributes: ti.template(), n, m, area2, longest2):
+    def classify(
+        corners: ti.template(), attributes: ti.template(), n, m, channels, area2, longest2
+    ):
         """Return -1 for a face to render, else why not; 3 is a culled one."""
         reason = -1
         if ti.abs(area2) <= flat * longest2:
@@ -88,7 +103,7 @@ def setup_kernel(dtype: Any, distance: str, cull: str) -> Any:
         for k in ti.static(range(3)):
             for axis in ti.static(range(3)):
                 ok = ok and finite(corners[n, k, axis])
-            for c in range(attributes.shape[2]):
+            for c in range(channels):
                 ok = ok and finite(attributes[m, k, c])
         if not ok:
             reason = NON_FINITE
@@ -105,43 +120,44 @@ def setup_kernel(dtype: Any, distance: str, cull: str) -> Any:
         corners: array(dtype, 3),  # [N, 3, 3] x, y in NDC, view depth
         attributes: array(dtype, 3),  # [M, 3, C]
         views: array(ti.i32, 2),  # [B, 3] first corner record, first attribute record, faces
+        n_views: ti.i32,
+        n_faces: ti.i32,  # N, of all views
+        channels: ti.i32,  # C
         height: dtype,
         width: dtype,
-        n_chunks: ti.i32,  # every view's faces are cut into this many tasks
         reach: dtype,  # faces are felt this far outside, in units of the distance metric
         records: array(dtype, 2),  # [N, RECORD] out
         boxes: array(ti.i32, 2),  # [N, 4] out: first and last column, first and last row
-        skipped: array(ti.i32, 1),  # [3] in, out: zero before; faces left out, by reason
+        skipped: array(ti.i32, 1),  # [3] out: faces left out, by reason
     ):
         shorter = ti.min(height, width)
-        for worker in range(views.shape[0] * n_chunks * TASK):
-            if worker % TASK == 0:
-                b, chunk = worker // TASK // n_chunks, worker // TASK % n_chunks
-                n_faces = views[b, 2]
-                for f in range(n_faces * chunk // n_chunks, n_faces * (chunk + 1) // n_chunks):
-                    n = views[b, 0] + f
-                    p0 = ti.Vector([corners[n, 0, 0], corners[n, 0, 1]])
-                    p1 = ti.Vector([corners[n, 1, 0], corners[n, 1, 1]])
-                    p2 = ti.Vector([corners[n, 2, 0], corners[n, 2, 1]])
-                    area2 = cross2(p1 - p0, p2 - p0)
-                    longest2 = ti.max(length2(p1 - p0), length2(p2 - p1), length2(p0 - p2))
-                    reason = classify(corners, attributes, n, views[b, 1] + f, area2, longest2)
-                    boxes[n, 0], boxes[n, 1], boxes[n, 2], boxes[n, 3] = 0, -1, 0, -1
-                    if reason == -1:
-                        z = ti.Vector([corners[n, 0, 2], corners[n, 1, 2], corners[n, 2, 2]])
-                        write_record(records, n, p0, p1, p2, area2, z)
-                        low, high = ti.min(p0, p1, p2), ti.max(p0, p1, p2)
-                        grow = ti.Vector([reach, reach])
-                        if ti.static(distance == "barycentric"):
-                            # All w_k > -reach: the triangle, 1 + 3 reach times as large.
-                            center = (p0 + p1 + p2) / 3.0
-                            grow = 3.0 * reach * ti.max(high - center, center - low)
-                        low -= grow
-                        high += grow
-                        boxes[n, 0], boxes[n, 1] = pixel_range(low[0], high[0], width, shorter)
-                        boxes[n, 2], boxes[n, 3] = pixel_range(-high[1], -low[1], height, shorter)
-                    elif reason != CULLED:
-                        skipped[reason] += 1
+        for reason in range(3):
+            skipped[reason] = 0
+        for n in range(n_faces):
+            b = view_of(views, n_views, n)
+            p0 = ti.Vector([corners[n, 0, 0], corners[n, 0, 1]])
+            p1 = ti.Vector([corners[n, 1, 0], corners[n, 1, 1]])
+            p2 = ti.Vector([corners[n, 2, 0], corners[n, 2, 1]])
+            area2 = cross2(p1 - p0, p2 - p0)
+            longest2 = ti.max(length2(p1 - p0), length2(p2 - p1), length2(p0 - p2))
+            m = views[b, 1] + n - views[b, 0]
+            reason = classify(corners, attributes, n, m, channels, area2, longest2)
+            boxes[n, 0], boxes[n, 1], boxes[n, 2], boxes[n, 3] = 0, -1, 0, -1
+            if reason == -1:
+                z = ti.Vector([corners[n, 0, 2], corners[n, 1, 2], corners[n, 2, 2]])
+                write_record(records, n, p0, p1, p2, area2, z)
+                low, high = ti.min(p0, p1, p2), ti.max(p0, p1, p2)
+                grow = ti.Vector([reach, reach])
+                if ti.static(distance == "barycentric"):
+                    # All w_k > -reach: the triangle, 1 + 3 reach times as large.
+                    center = (p0 + p1 + p2) / 3.0
+                    grow = 3.0 * reach * ti.max(high - center, center - low)
+                low -= grow
+                high += grow
+                boxes[n, 0], boxes[n, 1] = pixel_range(low[0], high[0], width, shorter)
+                boxes[n, 2], boxes[n, 3] = pixel_range(-high[1], -low[1], height, shorter)
+            elif reason != CULLED:
+                skipped[reason] += 1
 
     return setup
 

@@ -13,10 +13,13 @@ import taichi as ti
 from taichi_softras.kernels.setup import length2
 from taichi_softras.kernels.types import TASK, TILE, array
 
+LARGEST = 2**31 - 1
+"""What the scans return for more entries than int32 can count."""
+
 
 @cache
-def tile_kernels(dtype: Any, distance: str) -> tuple[Any, Any, Any]:
-    """Return the kernels (count, scan, fill)."""
+def reaches_tile_function(dtype: Any, distance: str) -> Any:
+    """Return the test whether a tile can hold a pixel that feels a face."""
 
     @ti.func
     def reaches_tile(records: ti.template(), n, tile_x, tile_y, height, width, reach):
@@ -45,27 +48,36 @@ def tile_kernels(dtype: Any, distance: str) -> tuple[Any, Any, Any]:
                 near = 0
         return near
 
+    return reaches_tile
+
+
+@cache
+def tile_kernels(dtype: Any, distance: str) -> tuple[Any, Any, Any]:
+    """Return the kernels (count, scan, fill)."""
+    reaches_tile = reaches_tile_function(dtype, distance)
+
     @ti.kernel
     def count(
         records: array(dtype, 2),  # [N, RECORD]
         boxes: array(ti.i32, 2),  # [N, 4]
         views: array(ti.i32, 2),  # [B, 3]
+        n_views: ti.i32,
+        n_chunks: ti.i32,
         height: dtype,
         width: dtype,
         reach: dtype,
         tile_rows: ti.i32,
         tile_columns: ti.i32,
         face_entries: array(ti.i32, 1),  # [N] out: tiles of each face
-        chunk_entries: array(ti.i32, 2),  # [chunks, T] out: entries of each tile, by chunk
+        chunk_entries: array(ti.i32, 2),  # [T, chunks] out: entries of each tile, by chunk
     ):
-        n_chunks = chunk_entries.shape[0]
-        for worker in range(views.shape[0] * n_chunks * TASK):
+        for worker in range(n_views * n_chunks * TASK):
             if worker % TASK == 0:
                 task = worker // TASK
                 b, chunk = task // n_chunks, task % n_chunks
                 tiles_before = b * tile_rows * tile_columns
                 for t in range(tile_rows * tile_columns):
-                    chunk_entries[chunk, tiles_before + t] = 0
+                    chunk_entries[tiles_before + t, chunk] = 0
                 n_faces = views[b, 2]
                 for f in range(n_faces * chunk // n_chunks, n_faces * (chunk + 1) // n_chunks):
                     n = views[b, 0] + f
@@ -75,52 +87,56 @@ def tile_kernels(dtype: Any, distance: str) -> tuple[Any, Any, Any]:
                             for tile_x in range(boxes[n, 0] // TILE, boxes[n, 1] // TILE + 1):
                                 if reaches_tile(records, n, tile_x, tile_y, height, width, reach):
                                     tile = tiles_before + tile_y * tile_columns + tile_x
-                                    chunk_entries[chunk, tile] += 1
+                                    chunk_entries[tile, chunk] += 1
                                     entries += 1
                     face_entries[n] = entries
 
     @ti.kernel
     def scan(
+        n_faces: ti.i32,
+        n_tiles: ti.i32,
+        n_chunks: ti.i32,
         face_entries: array(ti.i32, 1),  # [N]
         face_start: array(ti.i32, 1),  # [N + 1] out: first gradient slot of each face
-        chunk_entries: array(ti.i32, 2),  # [chunks, T] in: counts, out: where to write next
+        chunk_entries: array(ti.i32, 2),  # [T, chunks] in: counts, out: where to write next
         tile_start: array(ti.i32, 1),  # [T + 1] out
-        total: array(ti.i64, 1),  # [1] out: number of entries K, right even where int32 is not
+        total: array(ti.i32, 1),  # [1] out: number of entries K, at most LARGEST
     ):
         ti.loop_config(serialize=True)
         for _ in range(1):
             running = ti.cast(0, ti.i64)
-            for t in range(chunk_entries.shape[1]):
+            for t in range(n_tiles):
                 tile_start[t] = ti.cast(running, ti.i32)
-                for chunk in range(chunk_entries.shape[0]):
-                    entries = chunk_entries[chunk, t]
-                    chunk_entries[chunk, t] = ti.cast(running, ti.i32)
+                for chunk in range(n_chunks):
+                    entries = chunk_entries[t, chunk]
+                    chunk_entries[t, chunk] = ti.cast(running, ti.i32)
                     running += entries
-            tile_start[chunk_entries.shape[1]] = ti.cast(running, ti.i32)
-            total[0] = running
+            tile_start[n_tiles] = ti.cast(running, ti.i32)
+            total[0] = ti.cast(ti.min(running, LARGEST), ti.i32)
             slot = 0
-            for n in range(face_entries.shape[0]):
+            for n in range(n_faces):
                 face_start[n] = slot
                 slot += face_entries[n]
-            face_start[face_entries.shape[0]] = slot
+            face_start[n_faces] = slot
 
     @ti.kernel
     def fill(
         records: array(dtype, 2),  # [N, RECORD]
         boxes: array(ti.i32, 2),  # [N, 4]
         views: array(ti.i32, 2),  # [B, 3]
+        n_views: ti.i32,
+        n_chunks: ti.i32,
         height: dtype,
         width: dtype,
         reach: dtype,
         tile_rows: ti.i32,
         tile_columns: ti.i32,
         face_start: array(ti.i32, 1),  # [N + 1]
-        chunk_next: array(ti.i32, 2),  # [chunks, T] in, out
+        chunk_next: array(ti.i32, 2),  # [T, chunks] in, out
         entry_face: array(ti.i32, 1),  # [K] out: face record, tile by tile, in face order
         entry_slot: array(ti.i32, 1),  # [K] out: where the entry's gradients go, face by face
     ):
-        n_chunks = chunk_next.shape[0]
-        for worker in range(views.shape[0] * n_chunks * TASK):
+        for worker in range(n_views * n_chunks * TASK):
             if worker % TASK == 0:
                 task = worker // TASK
                 b, chunk = task // n_chunks, task % n_chunks
@@ -134,8 +150,8 @@ def tile_kernels(dtype: Any, distance: str) -> tuple[Any, Any, Any]:
                             for tile_x in range(boxes[n, 0] // TILE, boxes[n, 1] // TILE + 1):
                                 if reaches_tile(records, n, tile_x, tile_y, height, width, reach):
                                     tile = tiles_before + tile_y * tile_columns + tile_x
-                                    entry = chunk_next[chunk, tile]
-                                    chunk_next[chunk, tile] = entry + 1
+                                    entry = chunk_next[tile, chunk]
+                                    chunk_next[tile, chunk] = entry + 1
                                     entry_face[entry] = n
                                     entry_slot[entry] = slot
                                     slot += 1

@@ -8,16 +8,34 @@ import taichi as ti
 TILE = 8
 """Side of a square tile in pixels; one row is one AVX register of float32."""
 
+PIXELS = TILE * TILE
+"""Pixels of a tile."""
+
 TASK = 512
 """Iterations that Taichi gives a CPU thread at the least: a task is that many, all but one idle."""
 
 RECORD = 16
 """Numbers in a face record, see `setup.write_record`."""
 
+STATE = 3
+"""Numbers a pixel keeps for the adjoint: transparency or alpha, reference depth, sum of weights."""
+
 
 def array(dtype: Any, ndim: int) -> Any:
     """Annotate a kernel argument: an `ndim`-dimensional array of `dtype`."""
     return ti.types.ndarray(dtype=dtype, ndim=ndim)
+
+
+@ti.func
+def both(a, b):
+    """a and b, without the branch that `and` would be; GLSL has no `&` of conditions."""
+    return ti.lang.ops.logical_and(a, b)
+
+
+@ti.func
+def either(a, b):
+    """a or b, without a branch."""
+    return ti.lang.ops.logical_or(a, b)
 
 
 @ti.func
@@ -38,8 +56,22 @@ def exp_negative_f32(y):
 
 @ti.func
 def exp_negative_f64(y):
-    """Return exp(-y) for y >= 0 in float64."""
-    return ti.exp(-y)
+    """Return exp(-y) for y >= 0 to 4e-16 (1 + y) relative, 0 beyond y = 700 (1e-304).
+
+    2**n * exp(f) with |f| <= ln(2) / 2 and Taylor's series: ti.exp of float64 is missing on Vulkan.
+    Taichi's literals are float32, so ln(2) comes in three parts that float32 holds.
+    """
+    power = ti.max(-y, -700.0)
+    whole = ti.floor(power * 1.4426950408889634 + 0.5)
+    # The first part has 15 bits, so its product with `whole` is exact.
+    f = power - whole * 0.693145751953125
+    f = f - whole * 1.428606765330187e-06
+    f = f - whole * 5.497923148104107e-14
+    series = ti.cast(1.0, ti.f64)
+    for k in ti.static(range(13, 0, -1)):
+        series = 1.0 + f * series / float(k)
+    scale = ti.bit_cast((ti.cast(whole, ti.i64) + 1023) << 52, ti.f64)
+    return ti.select(y < 700.0, scale * series, 0.0)
 
 
 @cache

@@ -1,0 +1,273 @@
+"""The GPU driver: one pixel a thread forward, one (tile, face) entry a thread in the adjoint.
+
+Threads of a tile stand side by side, so that they read the same faces, or the same pixels, at the
+same time. The mathematics is `fragment`'s, as on the CPU; sums stay in registers. Kernels take few
+arrays: OpenGL allows 16, of which Taichi uses two.
+"""
+
+from functools import cache
+from typing import Any
+
+import taichi as ti
+
+from taichi_softras.kernels.fragment import Variant, fragment_functions, pixel_center
+from taichi_softras.kernels.setup import read_record
+from taichi_softras.kernels.types import PIXELS, TILE, array
+
+BLOCK = 64
+"""Threads of a block: two warps of an NVIDIA GPU, one wave of an AMD one."""
+
+
+@cache
+def forward_kernel(variant: Variant) -> Any:
+    """Return the kernel that renders all tiles of all views."""
+    dtype, channels, alpha, color = variant.dtype, variant.channels, variant.alpha, variant.color
+    blend_in, _ = fragment_functions(variant)
+    # The nearest fragment is searched from beyond any depth.
+    beyond = 1e30
+
+    @ti.kernel
+    def forward(
+        records: array(dtype, 2),  # [N, RECORD]
+        boxes: array(ti.i32, 2),  # [N, 4]
+        attributes: array(dtype, 3),  # [M, 3, C]
+        views: array(ti.i32, 2),  # [B, 3]
+        tile_start: array(ti.i32, 1),  # [T + 1]
+        entry_face: array(ti.i32, 1),  # [K]
+        background: array(dtype, 2),  # [1, C] or [B * H * W, C]
+        background_rows: ti.i32,
+        n_views: ti.i32,
+        height: ti.i32,
+        width: ti.i32,
+        shorter: dtype,
+        inverse_sigma: dtype,
+        reach2: dtype,  # faces are kept while the metric's square is below this
+        tau: dtype,  # gamma (far - near)
+        inverse_tau: dtype,
+        far: dtype,
+        background_depth: dtype,  # depth at which the background takes part in the softmax
+        alpha_out: array(dtype, 1),  # [B * H * W] out
+        image: array(dtype, 2),  # [B * H * W, C] out
+        depth_out: array(dtype, 1),  # [B * H * W] out
+        state: array(dtype, 2),  # [B * H * W, STATE] out: transparency, reference depth, sum
+        winner: array(ti.i32, 1),  # [B * H * W] out: nearest face, -1 if none (hard colour only)
+    ):
+        columns = (width + TILE - 1) // TILE
+        tiles_per_view = (height + TILE - 1) // TILE * columns
+        ti.loop_config(block_dim=BLOCK)
+        for thread in range(n_views * tiles_per_view * PIXELS):
+            tile, i = thread // PIXELS, thread % PIXELS
+            b = tile // tiles_per_view
+            tile_row, tile_column = tile % tiles_per_view // columns, tile % columns
+            r, c = tile_row * TILE + i // TILE, tile_column * TILE + i % TILE
+            if r < height and c < width:
+                q = (b * height + r) * width + c
+                x, y = pixel_center(
+                    tile_row, tile_column, i, height, width,
+                    ti.cast(shorter, variant.position_dtype),
+                )  # fmt: skip
+                p = ti.Vector([x, y])
+                silhouette = ti.cast(1.0 if ti.static(alpha == "prod") else 0.0, dtype)
+                reference = ti.cast(beyond, dtype)
+                total, depth_sum, nearest = ti.cast(1.0, dtype), far, -1
+                if ti.static(color == "softmax"):
+                    reference = background_depth
+                behind = q if background_rows > 1 else 0
+                sums = [background[behind, ch] for ch in ti.static(range(channels))]
+                for entry in range(tile_start[tile], tile_start[tile + 1]):
+                    n = entry_face[entry]
+                    if boxes[n, 2] <= r <= boxes[n, 3]:
+                        m = views[b, 1] + n - views[b, 0]
+                        covered, nearer, old, new, front, depth, u0, u1, u2 = blend_in(
+                            p, read_record(records, n), silhouette, reference,
+                            inverse_sigma, reach2, tau, inverse_tau,
+                        )  # fmt: skip
+                        silhouette = covered
+                        if ti.static(color != "none"):
+                            reference = nearer
+                        if ti.static(color == "softmax"):
+                            total = total * old + new
+                            depth_sum = depth_sum * old + new * depth
+                        elif ti.static(color == "hard"):
+                            nearest = ti.select(front, n, nearest)
+                        for ch in ti.static(range(channels)):
+                            c0 = attributes[m, 0, ch]
+                            value = c0 + (
+                                u1 * (attributes[m, 1, ch] - c0) + u2 * (attributes[m, 2, ch] - c0)
+                            )
+                            sums[ch] = sums[ch] * old + new * value
+                state[q, 0] = silhouette
+                if ti.static(alpha == "prod"):
+                    alpha_out[q] = 1.0 - silhouette
+                else:
+                    alpha_out[q] = silhouette
+                if ti.static(color == "softmax"):
+                    inverse_total = 1.0 / total
+                    state[q, 1] = reference
+                    state[q, 2] = total
+                    depth_out[q] = depth_sum * inverse_total
+                    for ch in ti.static(range(channels)):
+                        image[q, ch] = sums[ch] * inverse_total
+                elif ti.static(color == "hard"):
+                    winner[q] = nearest
+                    depth_out[q] = ti.select(nearest >= 0, reference, far)
+                    for ch in ti.static(range(channels)):
+                        image[q, ch] = sums[ch]
+
+    return forward
+
+
+def pixel_width(channels: int) -> int:
+    """Numbers that the adjoint reads of a pixel, see `pixel_kernel`."""
+    return 6 + channels
+
+
+@cache
+def pixel_kernel(variant: Variant) -> Any:
+    """Return the kernel that puts what the adjoint reads of a pixel into one row.
+
+    Layout: silhouette number, reference depth, 1 / sum of weights, dL/d(alpha), dL/d(depth), what
+    colour and depth say to every weight alike; then dL/d(image).
+    """
+    dtype, channels, color = variant.dtype, variant.channels, variant.color
+
+    @ti.kernel
+    def pack_pixels(
+        n_pixels: ti.i32,
+        image: array(dtype, 2),  # [P, C] what forward returned
+        depth: array(dtype, 1),  # [P] what forward returned
+        state: array(dtype, 2),  # [P, STATE]
+        d_alpha: array(dtype, 1),  # [P]
+        d_image: array(dtype, 2),  # [P, C]
+        d_depth: array(dtype, 1),  # [P]
+        pixels: array(dtype, 2),  # [P, 6 + C] out
+    ):
+        for q in range(n_pixels):
+            pixels[q, 0] = state[q, 0]
+            pixels[q, 3] = d_alpha[q]
+            if ti.static(color == "softmax"):
+                pixels[q, 1] = state[q, 1]
+                pixels[q, 2] = 1.0 / state[q, 2]
+            if ti.static(color != "none"):
+                pixels[q, 4] = d_depth[q]
+                mean = d_depth[q] * depth[q]
+                for ch in ti.static(range(channels)):
+                    pixels[q, 6 + ch] = d_image[q, ch]
+                    mean += d_image[q, ch] * image[q, ch]
+                pixels[q, 5] = mean
+
+    return pack_pixels
+
+
+@cache
+def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softness: bool) -> Any:
+    """Return the kernel that turns image gradients into one gradient slot a tile entry.
+
+    Args:
+        variant: As for the forward kernel.
+        geometry: Compute gradients of the corners.
+        attributes_too: Compute gradients of the attributes.
+        softness: Compute gradients of sigma and gamma.
+    """
+    dtype, channels, color = variant.dtype, variant.channels, variant.color
+    _, blend_in_adjoint = fragment_functions(variant)
+    width_slot = variant.slot_width
+
+    @ti.kernel
+    def adjoint(
+        records: array(dtype, 2),  # [N, RECORD]
+        boxes: array(ti.i32, 2),  # [N, 4]
+        attributes: array(dtype, 3),  # [M, 3, C]
+        views: array(ti.i32, 2),  # [B, 3]
+        n_entries: ti.i32,
+        entry_tile: array(ti.i32, 1),  # [K]
+        entry_face: array(ti.i32, 1),  # [K]
+        entry_slot: array(ti.i32, 1),  # [K]
+        height: ti.i32,
+        width: ti.i32,
+        shorter: dtype,
+        inverse_sigma: dtype,
+        reach2: dtype,
+        tau: dtype,
+        inverse_tau: dtype,
+        pixels: array(dtype, 2),  # [B * H * W, 6 + C] see `pixel_kernel`
+        winner: array(ti.i32, 1),  # [B * H * W] with hard colour
+        slots: array(dtype, 2),  # [K, variant.slot_width] out
+        d_softness: array(dtype, 2),  # [K, 2] out: see `blend_in_adjoint`
+    ):
+        columns = (width + TILE - 1) // TILE
+        tiles_per_view = (height + TILE - 1) // TILE * columns
+        ti.loop_config(block_dim=BLOCK)
+        for entry in range(n_entries):
+            tile, n = entry_tile[entry], entry_face[entry]
+            b = tile // tiles_per_view
+            tile_row, tile_column = tile % tiles_per_view // columns, tile % columns
+            m = views[b, 1] + n - views[b, 0]
+            face = read_record(records, n)
+            zero = ti.cast(0.0, dtype)
+            to_sigma, to_gamma = zero, zero
+            s = [ti.cast(0.0, dtype) for _ in ti.static(range(width_slot))]
+            c0 = [attributes[m, 0, ch] for ch in ti.static(range(channels))]
+            c1 = [attributes[m, 1, ch] for ch in ti.static(range(channels))]
+            c2 = [attributes[m, 2, ch] for ch in ti.static(range(channels))]
+            # A tile's threads read its pixels in step: the same address at the same time.
+            for i in range(PIXELS):
+                r, c = tile_row * TILE + i // TILE, tile_column * TILE + i % TILE
+                if r < height and c < width and boxes[n, 2] <= r <= boxes[n, 3]:
+                    q = (b * height + r) * width + c
+                    x, y = pixel_center(
+                        tile_row, tile_column, i, height, width,
+                        ti.cast(shorter, variant.position_dtype),
+                    )  # fmt: skip
+                    reference, inverse_total, chosen = zero, zero, False
+                    g_depth, g_mean, g0, g1, g2 = zero, zero, zero, zero, zero
+                    g = [ti.cast(0.0, dtype) for _ in ti.static(range(channels))]
+                    if ti.static(color == "softmax"):
+                        reference, inverse_total = pixels[q, 1], pixels[q, 2]
+                    if ti.static(color == "hard"):
+                        chosen = winner[q] == n
+                    if ti.static(color != "none"):
+                        g_depth, g_mean = pixels[q, 4], pixels[q, 5]
+                        for ch in ti.static(range(channels)):
+                            g[ch] = pixels[q, 6 + ch]
+                            g0 += g[ch] * c0[ch]
+                            g1 += g[ch] * c1[ch]
+                            g2 += g[ch] * c2[ch]
+                    (
+                        d0, d1, d2, d3, d4, d5, d_z0, d_z1, d_z2,
+                        weight, u0, u1, u2, d_sigma, d_gamma,
+                    ) = blend_in_adjoint(
+                        ti.Vector([x, y]), face, pixels[q, 0], reference, inverse_total, chosen,
+                        pixels[q, 3], g_depth, g_mean, g0, g1, g2,
+                        inverse_sigma, reach2, tau, inverse_tau,
+                    )  # fmt: skip
+                    if ti.static(geometry):
+                        s[0] += d0
+                        s[1] += d1
+                        s[2] += d2
+                        s[3] += d3
+                        s[4] += d4
+                        s[5] += d5
+                        if ti.static(color != "none"):
+                            s[6] += d_z0
+                            s[7] += d_z1
+                            s[8] += d_z2
+                    if ti.static(attributes_too):
+                        for ch in ti.static(range(channels)):
+                            w_g = weight * g[ch]
+                            s[9 + ch] += w_g * u0
+                            s[9 + channels + ch] += w_g * u1
+                            s[9 + 2 * channels + ch] += w_g * u2
+                    if ti.static(softness):
+                        to_sigma += d_sigma
+                        to_gamma += d_gamma
+            slot = entry_slot[entry]
+            # Two loops, because Taichi warns about unrolling more than 32 iterations.
+            for row in ti.static(range(width_slot // 3)):
+                for k in ti.static(range(3)):
+                    slots[slot, 3 * row + k] = s[3 * row + k]
+            if ti.static(softness):
+                d_softness[slot, 0] = to_sigma
+                d_softness[slot, 1] = to_gamma
+
+    return adjoint

@@ -1,0 +1,177 @@
+"""One rendering of torch tensors and its adjoint: memory, launches, and nothing of autograd."""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from taichi_softras import pipeline
+from taichi_softras.kernels.types import STATE
+from taichi_softras.pipeline import Plan, Rendered, Scene
+from taichi_softras.torch_bridge.memory import CopiedMemory, TorchMemory, launching, memory_for
+
+
+class Images(NamedTuple):
+    """Results as tensors on the device of the arguments."""
+
+    alpha: Tensor
+    """[P], the pixels of all views."""
+    image: Tensor
+    """[P, C]"""
+    depth: Tensor
+    """[P], or [1] without colour."""
+    skipped: Tensor
+    """[3] int32, see `inputs.SkippedFaces`."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the adjoint needs of a rendering."""
+
+    plan: Plan
+    memory: TorchMemory | CopiedMemory
+    scene: Scene
+    rendered: Rendered
+    like: Tensor
+    """A tensor of the rendering's dtype and device."""
+
+
+class Leftovers(NamedTuple):
+    """What forward leaves of each pixel."""
+
+    image: Tensor
+    """[P, C]"""
+    depth: Tensor
+    """[P], or [1] without colour."""
+    state: Tensor
+    """[P, 3], see `kernels.types.STATE`."""
+    winner: Tensor
+    """[P] with hard colour, else [1]."""
+
+
+class Needs(NamedTuple):
+    """Which gradients are wanted."""
+
+    corners: bool
+    attributes: bool
+    background: bool
+    softness: bool
+
+
+class Gradients(NamedTuple):
+    """Gradients as tensors; None where not wanted."""
+
+    corners: Tensor | None
+    attributes: Tensor | None
+    background: Tensor | None
+    softness: tuple[Tensor | None, Tensor | None]
+    """dL/dsigma and dL/dgamma, 0-d."""
+
+
+def forward(
+    plan: Plan, corners: Tensor, attributes: Tensor, background: Tensor, views: Tensor
+) -> tuple[Images, Kept]:
+    """Render; the tensors are packed as in `inputs.RasterInputs`."""
+    like = corners.detach()
+    memory = memory_for(like)
+    with launching(corners.device):
+        scene = _scene(memory, corners, attributes, background, views)
+        rendered = pipeline.forward(plan, memory, scene)
+        pixels, colored = plan.pixels, plan.variant.color != "none"
+        images = Images(
+            memory.tensor(rendered.alpha, pixels),
+            memory.tensor(rendered.image, pixels, plan.variant.channels),
+            memory.tensor(rendered.depth, pixels if colored else 1),
+            memory.tensor(rendered.tiles.skipped, 3),
+        )
+    if isinstance(memory, TorchMemory):
+        # Aliases: results that autograd owns must not be reached from what they keep alive.
+        rendered = replace(
+            rendered,
+            alpha=rendered.alpha.detach(),
+            image=rendered.image.detach(),
+            depth=rendered.depth.detach(),
+        )
+    return images, Kept(plan, memory, scene, rendered, like)
+
+
+def leftovers(kept: Kept, images: Images) -> Leftovers:
+    """Return what `bin_again` needs, with zeros where nothing was written."""
+    plan, rendered, color = kept.plan, kept.rendered, kept.plan.variant.color
+    with launching(kept.like.device):
+        state = kept.memory.tensor(rendered.state, plan.pixels, STATE)
+        winner = kept.memory.tensor(rendered.winner, plan.pixels if color == "hard" else 1)
+    depth = images.depth if color != "none" else torch.zeros_like(images.depth)
+    if color != "softmax":
+        state[:, 1:] = 0.0
+    return Leftovers(
+        images.image, depth, state, winner if color == "hard" else torch.zeros_like(winner)
+    )
+
+
+def bin_again(
+    plan: Plan,
+    corners: Tensor,
+    attributes: Tensor,
+    background: Tensor,
+    views: Tensor,
+    left: Leftovers,
+) -> Kept:
+    """Restore what `forward` kept, from its arguments and leftovers."""
+    memory = memory_for(corners)
+    with launching(corners.device):
+        scene = _scene(memory, corners, attributes, background, views)
+        rendered = Rendered(
+            pipeline.bin_faces(plan, memory, scene),
+            None,
+            *(memory.upload(tensor.detach().contiguous()) for tensor in left),
+        )
+    return Kept(plan, memory, scene, rendered, corners.detach())
+
+
+def _scene(
+    memory: TorchMemory | CopiedMemory,
+    corners: Tensor,
+    attributes: Tensor,
+    background: Tensor,
+    views: Tensor,
+) -> Scene:
+    # Detached, because Taichi would allocate a .grad for every tensor that requires one.
+    return Scene(
+        *(
+            memory.upload(tensor.detach().contiguous())
+            for tensor in (corners, attributes, views, background)
+        )
+    )
+
+
+def adjoint(
+    kept: Kept, d_alpha: Tensor, d_image: Tensor, d_depth: Tensor, needs: Needs
+) -> Gradients:
+    """Pull gradients of the images back to the arguments."""
+    plan, like, channels = kept.plan, kept.like, kept.plan.variant.channels
+    memory = memory_for(like)
+    with launching(like.device):
+        found = pipeline.adjoint(
+            plan,
+            memory,
+            kept.scene,
+            kept.rendered,
+            *(memory.upload(d.detach().contiguous()) for d in (d_alpha, d_image, d_depth)),
+            **needs._asdict(),
+        )
+
+        def tensor(array: pipeline.Array | None, *shape: int) -> Tensor | None:
+            return None if array is None else memory.tensor(array, *shape)
+
+        corners = tensor(found.corners, plan.n_faces, 3, 3)
+        attributes = tensor(found.attributes, plan.n_attributes, 3, channels)
+        background = tensor(found.background, plan.pixels, channels)
+        totals = tensor(found.softness, 2)
+    if background is not None and plan.background_rows == 1:
+        background = background.sum(0, keepdim=True)
+    if totals is None:
+        return Gradients(corners, attributes, background, (None, None))
+    to_sigma, to_gamma = plan.softness_scales
+    return Gradients(corners, attributes, background, (totals[0] * to_sigma, totals[1] * to_gamma))

@@ -1,0 +1,198 @@
+"""The rasterizer as operators of torch.library, so that torch.compile keeps it in one graph.
+
+A graph holds tensors of known shapes only. So, unlike the eager path, these operators keep no tile
+lists between forward and adjoint: the adjoint bins the faces again, and is given what forward left
+of each pixel (`state`, `winner`).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from taichi_softras import runtime
+from taichi_softras.errors import ArgumentError, DerivativeError
+from taichi_softras.inputs import RasterInputs, SkippedFaces, warn_about_skipped
+from taichi_softras.kernels.types import STATE
+from taichi_softras.pipeline import Plan
+from taichi_softras.settings import RasterSettings
+from taichi_softras.torch_bridge import launch
+from taichi_softras.torch_bridge.memory import check_backend, dtype_name
+
+N_TENSORS = 6
+"""Tensor arguments of `rasterize`."""
+
+
+def render(
+    inputs: RasterInputs, settings: RasterSettings, orthographic: bool, channels: slice
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Render some channels: alpha [P], image [P, C], depth [P], skipped [3]."""
+    alpha, image, depth, _, _, skipped = rasterize(
+        inputs.corners_ndc,
+        inputs.attributes[..., channels],
+        inputs.background[:, channels],
+        torch.as_tensor(settings.sigma),
+        torch.as_tensor(settings.gamma),
+        inputs.views,
+        list(inputs.size),
+        " ".join(getattr(settings, name) for name in _CHOICES),
+        settings.perspective_correct,
+        orthographic,
+        [float(getattr(settings, name)) for name in _NUMBERS],
+    )
+    return alpha, image, depth, skipped
+
+
+_CHOICES = ("distance", "alpha", "color", "clip", "cull")
+_NUMBERS = ("eps", "dist_eps", "near", "far")
+
+
+def _plan(tensors: Sequence[Tensor], options: Sequence[Any]) -> Plan:
+    """Take the operators' arguments apart; also starts Taichi and checks what torch could not."""
+    corners, attributes, background, sigma, gamma, views = tensors
+    size, choices, perspective_correct, orthographic, numbers = options
+    runtime.init(tensors_on=corners.device.type)
+    if not bool(background.isfinite().all()):
+        raise ArgumentError("`background` must be finite, got NaN or infinite values.")
+    settings = RasterSettings(
+        sigma=float(sigma),
+        gamma=float(gamma),
+        perspective_correct=perspective_correct,
+        **dict(zip(_NUMBERS, numbers, strict=True)),
+        **dict(zip(_CHOICES, choices.split(), strict=True)),
+    )
+    check_backend(corners, settings)
+    return Plan.of(
+        settings,
+        dtype=dtype_name(corners.dtype),
+        channels=attributes.shape[-1],
+        size=(size[0], size[1]),
+        n_views=views.shape[0],
+        n_faces=corners.shape[0],
+        n_attributes=attributes.shape[0],
+        background_rows=background.shape[0],
+        orthographic=orthographic,
+    )
+
+
+@torch.library.custom_op("taichi_softras::rasterize", mutates_args=())
+def rasterize(
+    corners: Tensor,
+    attributes: Tensor,
+    background: Tensor,
+    sigma: Tensor,
+    gamma: Tensor,
+    views: Tensor,
+    size: list[int],
+    choices: str,
+    perspective_correct: bool,
+    orthographic: bool,
+    numbers: list[float],
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return alpha [P], image [P, C], depth [P], state [P, 3], winner [P], skipped [3]."""
+    options = (size, choices, perspective_correct, orthographic, numbers)
+    tensors = (corners, attributes, background, sigma, gamma, views)
+    images, kept = launch.forward(_plan(tensors, options), corners, attributes, background, views)
+    warn_about_skipped(SkippedFaces(*images.skipped.tolist()))
+    return images.alpha, *launch.leftovers(kept, images), images.skipped
+
+
+@rasterize.register_fake
+def _(
+    corners: Tensor,
+    attributes: Tensor,
+    background: Tensor,
+    sigma: Tensor,
+    gamma: Tensor,
+    views: Tensor,
+    size: list[int],
+    choices: str,
+    *_: Any,
+) -> tuple[Tensor, ...]:
+    pixels = views.shape[0] * size[0] * size[1]
+    color = choices.split()[2]
+    return (
+        corners.new_empty(pixels),
+        corners.new_empty(pixels, attributes.shape[-1]),
+        corners.new_empty(pixels if color != "none" else 1),
+        corners.new_empty(pixels, STATE),
+        views.new_empty(pixels if color == "hard" else 1),
+        views.new_empty(3),
+    )
+
+
+@torch.library.custom_op("taichi_softras::rasterize_adjoint", mutates_args=())
+def rasterize_adjoint(
+    d_alpha: Tensor,
+    d_image: Tensor,
+    d_depth: Tensor,
+    image: Tensor,
+    depth: Tensor,
+    state: Tensor,
+    winner: Tensor,
+    corners: Tensor,
+    attributes: Tensor,
+    background: Tensor,
+    sigma: Tensor,
+    gamma: Tensor,
+    views: Tensor,
+    size: list[int],
+    choices: str,
+    perspective_correct: bool,
+    orthographic: bool,
+    numbers: list[float],
+    needed: list[bool],
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return gradients of the first five arguments of `rasterize`, empty where not needed."""
+    options = (size, choices, perspective_correct, orthographic, numbers)
+    tensors = (corners, attributes, background, sigma, gamma, views)
+    plan = _plan(tensors, options)
+    kept = launch.bin_again(
+        plan, corners, attributes, background, views, launch.Leftovers(image, depth, state, winner)
+    )
+    needs = launch.Needs(needed[0], needed[1], needed[2], any(needed[3:]))
+    found = launch.adjoint(kept, d_alpha, d_image, d_depth, needs)
+    gradients = (found.corners, found.attributes, found.background, *found.softness)
+    like = (corners, attributes, background, sigma, gamma)
+    results = [
+        t.new_empty(0) if not wanted else torch.zeros_like(t) if g is None else g.to(t)
+        for g, t, wanted in zip(gradients, like, needed, strict=True)
+    ]
+    return results[0], results[1], results[2], results[3], results[4]
+
+
+@rasterize_adjoint.register_fake
+def _(*arguments: Any) -> tuple[Tensor, ...]:
+    tensors, needed = arguments[7:12], arguments[-1]
+    return tuple(
+        torch.empty_like(t, memory_format=torch.contiguous_format) if wanted else t.new_empty(0)
+        for t, wanted in zip(tensors, needed, strict=True)
+    )
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    _, image, depth, state, winner, skipped = output
+    ctx.save_for_backward(image, depth, state, winner, *inputs[:N_TENSORS])
+    ctx.options = inputs[N_TENSORS:]
+    ctx.mark_non_differentiable(state, winner, skipped)
+
+
+def _backward(ctx: Any, d_alpha: Tensor, d_image: Tensor, d_depth: Tensor, *_: Any) -> Any:
+    needed = list(ctx.needs_input_grad[:5])
+    gradients = rasterize_adjoint(
+        d_alpha, d_image, d_depth, *ctx.saved_tensors, *ctx.options, needed
+    )
+    wanted = [g if n else None for g, n in zip(gradients, needed, strict=True)]
+    return (*wanted, *[None] * (1 + len(ctx.options)))
+
+
+def _no_second_derivative(ctx: Any, *_: Any) -> Any:
+    raise DerivativeError(
+        "the rasterizer has first derivatives only; `taichi_softras.reference.rasterize` has "
+        "derivatives of every order, at dense cost."
+    )
+
+
+rasterize.register_autograd(_backward, setup_context=_remember)
+rasterize_adjoint.register_autograd(_no_second_derivative)

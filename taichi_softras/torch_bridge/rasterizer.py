@@ -1,0 +1,190 @@
+"""The rasterizer under torch's autograd: detach, allocate, launch, save."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from taichi_softras import runtime
+from taichi_softras.errors import DerivativeError
+from taichi_softras.inputs import (
+    RasterInputs,
+    Rendering,
+    SkippedFaces,
+    pack_inputs,
+    warn_about_skipped,
+)
+from taichi_softras.pipeline import Plan
+from taichi_softras.settings import RasterSettings
+from taichi_softras.torch_bridge import launch, operators
+from taichi_softras.torch_bridge.memory import check_backend, dtype_name
+
+MAX_CHANNELS = 8
+"""Channels of one kernel; more are rendered in groups, which bounds compile time and registers."""
+
+
+def rasterize(
+    corners_ndc: Tensor,
+    corner_attributes: Tensor | None = None,
+    *,
+    size: int | Sequence[int],
+    settings: RasterSettings | None = None,
+    background: float | Sequence[float] | Tensor | None = None,
+    face_counts: Sequence[int] | None = None,
+    orthographic: bool = False,
+) -> Rendering:
+    """Blend soft triangles into images, differentiably; `render` does it for meshes and cameras.
+
+    Gradients reach the corners (x, y and depth), the attributes, the background, and sigma and
+    gamma where these are tensors that require grad. They are exact for the faces that count (D >=
+    dist_eps). The formulas are those of Liu et al. (TPAMI 2020), as written in docs/gradients.md.
+
+    Args:
+        corners_ndc: Triangle corners; x right and y up in NDC, [-1, 1] over the shorter image
+            side, then view depth, positive in front of the eye. float32 or float64. [B, F, 3, 3],
+            or all views' faces one after the other [N, 3, 3] together with `face_counts`.
+        corner_attributes: Any number of channels at the corners; [F, 3, C] or [1, F, 3, C] is
+            shared by all views; None renders depth and alpha alone. [B, F, 3, C] or [N, 3, C]
+        size: Image height and width in pixels, or one side of a square.
+        settings: How triangles become pixels.
+        background: What is behind everything: a number, [C], or an image [B, H, W, C]; 0 if None.
+        face_counts: Faces of each view, when views have different meshes.
+        orthographic: Depth and attributes vary linearly over the screen.
+
+    Returns:
+        image [B, H, W, C], alpha [B, H, W], depth [B, H, W]; image and depth are None with
+        color="none". Inside `torch.compile` the counts of `skipped` are 0-d tensors.
+
+    Raises:
+        ShapeError: A shape does not fit the others.
+        ArgumentError: A dtype, device or value cannot be used.
+        BackendError: The tensors are not where Taichi runs.
+        DerivativeError: On asking for a second derivative.
+    """
+    settings = settings or RasterSettings()
+    compiling = torch.compiler.is_compiling()
+    if isinstance(corners_ndc, Tensor) and not compiling:
+        runtime.init(tensors_on=corners_ndc.device.type)
+        check_backend(corners_ndc, settings)
+    inputs = pack_inputs(
+        corners_ndc,
+        corner_attributes,
+        size=size,
+        settings=settings,
+        background=background,
+        face_counts=face_counts,
+    )
+    channels = inputs.attributes.shape[-1]
+    if channels > MAX_CHANNELS:
+        # A face with one bad channel is left out of every group, not only of its own.
+        finite = inputs.attributes.detach().isfinite().all(-1, keepdim=True).all(1, keepdim=True)
+        inputs = replace(inputs, attributes=inputs.attributes.masked_fill(~finite, torch.nan))
+    draw = operators.render if compiling else _render
+    groups = [
+        draw(inputs, settings, orthographic, slice(c, c + MAX_CHANNELS))
+        for c in range(0, max(channels, 1), MAX_CHANNELS)
+    ]
+    alpha, _, depth, skipped = groups[0]
+    batch = (inputs.views.shape[0], *inputs.size)
+    alpha = alpha.reshape(batch)
+    if compiling:
+        counts = SkippedFaces(*skipped.unbind())  # type: ignore[arg-type]
+    else:
+        counts = SkippedFaces(*skipped.tolist())
+        warn_about_skipped(counts)
+    if settings.color == "none":
+        return Rendering(None, alpha, None, counts)
+    image = torch.cat([group[1] for group in groups], 1) if len(groups) > 1 else groups[0][1]
+    return Rendering(image.reshape(*batch, channels), alpha, depth.reshape(batch), counts)
+
+
+def _render(
+    inputs: RasterInputs, settings: RasterSettings, orthographic: bool, channels: slice
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Render some channels: alpha [P], image [P, C], depth [P], skipped [3]."""
+    corners = inputs.corners_ndc
+    attributes, background = inputs.attributes[..., channels], inputs.background[:, channels]
+    plan = Plan.of(
+        settings,
+        dtype=dtype_name(attributes.dtype),
+        channels=attributes.shape[-1],
+        size=inputs.size,
+        n_views=inputs.views.shape[0],
+        n_faces=corners.shape[0],
+        n_attributes=attributes.shape[0],
+        background_rows=background.shape[0],
+        orthographic=orthographic,
+    )
+    result: tuple[Tensor, Tensor, Tensor, Tensor] = _Rasterize.apply(  # type: ignore[no-untyped-call]
+        corners,
+        attributes,
+        background,
+        torch.as_tensor(settings.sigma),
+        torch.as_tensor(settings.gamma),
+        inputs.views,
+        plan,
+    )
+    return result
+
+
+class _Rasterize(torch.autograd.Function):
+    """Forward: bin, launch, keep O(pixels + faces + tile entries). Backward: `_Adjoint`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        corners: Tensor,
+        attributes: Tensor,
+        background: Tensor,
+        sigma: Tensor,
+        gamma: Tensor,
+        views: Tensor,
+        plan: Plan,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        images, ctx.kept = launch.forward(plan, corners, attributes, background, views)
+        # Autograd then notices if what the adjoint reads is changed in between.
+        ctx.save_for_backward(corners, attributes, images.image, images.depth)
+        ctx.softness = (sigma.detach(), gamma.detach())
+        ctx.mark_non_differentiable(images.skipped)
+        return images.alpha, images.image, images.depth, images.skipped
+
+    @staticmethod
+    def backward(ctx: Any, *d_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        _ = ctx.saved_tensors
+        gradients = _Adjoint.apply(  # type: ignore[no-untyped-call]
+            ctx.kept, ctx.softness, ctx.needs_input_grad, *d_outputs[:3]
+        )
+        return (*gradients, None, None)
+
+
+class _Adjoint(torch.autograd.Function):
+    """The hand-written adjoint; it has no derivative of its own."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        kept: launch.Kept,
+        softness: tuple[Tensor, Tensor],
+        needed: tuple[bool, ...],
+        d_alpha: Tensor,
+        d_image: Tensor,
+        d_depth: Tensor,
+    ) -> tuple[Tensor | None, ...]:
+        corners, attributes, background, sigma, gamma = needed[:5]
+        needs = launch.Needs(corners, attributes, background, sigma or gamma)
+        found = launch.adjoint(kept, d_alpha, d_image, d_depth, needs)
+        d_softness = [
+            total.to(like) if total is not None and wanted else None
+            for total, like, wanted in zip(found.softness, softness, (sigma, gamma), strict=True)
+        ]
+        return found.corners, found.attributes, found.background, *d_softness
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor | None, ...]:
+        raise DerivativeError(
+            "the rasterizer has first derivatives only; a second derivative (create_graph=True, "
+            "torch.autograd.functional.hessian) is not available. `taichi_softras.reference."
+            "rasterize` has derivatives of every order, at dense cost."
+        )
