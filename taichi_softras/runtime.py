@@ -57,6 +57,8 @@ def init(arch: Arch = "auto", *, tensors_on: str = "cpu") -> str:
     with launch_lock:
         if ti.lang.impl.get_runtime().prog is None:
             _start(_chosen(tensors_on) if arch == "auto" else arch)
+            # What Taichi otherwise does at the first launch, and only in this thread.
+            ti.lang.impl.get_runtime().materialize()
             _check_process()
         elif arch not in ("auto", backend()):
             raise BackendError(

@@ -50,8 +50,8 @@ def help_of(capsys, *command):
 
 
 def test_every_command_and_flag_exists(capsys):
-    spoken = re.findall(r"softras ((?:render|fit|doctor)\b[^`\n]*)", README)
-    assert {line.split()[0] for line in spoken} == {"render", "fit", "doctor"}
+    spoken = re.findall(r"softras ((?:render|fit|view|doctor)\b[^`\n]*)", README)
+    assert {line.split()[0] for line in spoken} == {"render", "fit", "view", "doctor"}
     for line in spoken:
         command, *arguments = shlex.split(line)
         text = help_of(capsys, command)
@@ -82,7 +82,9 @@ def test_links_lead_somewhere(page):
 
 def test_paths_in_the_docs_exist():
     for page in PAGES:
-        for name in re.findall(r"`((?:tests|docs|taichi_softras)/[\w./]+)`", page.read_text()):
+        for name in re.findall(
+            r"`((?:tests|docs|demos|taichi_softras)/[\w./]+)`", page.read_text()
+        ):
             assert (ROOT / name).exists(), f"{page.name}: {name}"
 
 

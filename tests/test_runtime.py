@@ -68,6 +68,22 @@ def test_a_host_s_taichi_and_its_fields_are_left_alone():
     assert done.returncode == 0, done.stderr
 
 
+def test_the_first_launch_may_come_from_another_thread():
+    # Taichi builds its structures at the first launch, and asserts that its own thread does it
+    done = run(
+        "import threading, torch, taichi_softras as tsr\n"
+        "tsr.init()\n"
+        "corners = torch.tensor([[[[-0.5, -0.5, 2.0], [0.5, -0.5, 2.0], [0.0, 0.5, 2.0]]]])\n"
+        "seen = []\n"
+        "draw = lambda: seen.append(float(tsr.rasterize(corners, size=4).alpha.sum()))\n"
+        "thread = threading.Thread(target=draw)\n"
+        "thread.start()\n"
+        "thread.join()\n"
+        "assert seen[0] > 0.5, seen\n"
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_host_may_start_its_taichi_anew():
     done = run(
         RENDER + "render()\n"

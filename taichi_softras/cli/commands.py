@@ -12,11 +12,13 @@ from taichi_softras.cli.bench import BenchArgs
 from taichi_softras.cli.doctor import DoctorArgs
 from taichi_softras.cli.fit import FitArgs
 from taichi_softras.cli.render import RenderArgs
+from taichi_softras.cli.view import ViewArgs
 from taichi_softras.errors import SoftRasError
 
 COMMANDS: dict[str, Callable[..., "Command"]] = {
     "render": RenderArgs,
     "fit": FitArgs,
+    "view": ViewArgs,
     "bench": BenchArgs,
     "doctor": DoctorArgs,
 }
