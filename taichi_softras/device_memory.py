@@ -13,6 +13,9 @@ import taichi as ti
 
 Array = Any
 
+SMALLEST = 64
+"""Length of the shortest arrays."""
+
 
 class _Pool:
     """Arrays that nobody uses, by dtype and trailing shape."""
@@ -33,12 +36,14 @@ class _Pool:
                 self._program, self.n_arrays = program, 0
                 self._free.clear()
             free = self._free[dtype, trailing]
-            fitting = [i for i, array in enumerate(free) if first <= array.shape[0] <= 4 * first]
+            most = max(4 * first, SMALLEST)
+            fitting = [i for i, array in enumerate(free) if first <= array.shape[0] <= most]
             if fitting:
                 return free.pop(min(fitting, key=lambda i: free[i].shape[0]))
             self.n_arrays += 1
         # A power of two: sizes that change a little find what others left.
-        return ti.ndarray(dtype, (1 << max(first - 1, 15).bit_length(), *trailing))
+        length = 1 << max(first - 1, SMALLEST - 1).bit_length()
+        return ti.ndarray(dtype, (length, *trailing))
 
     def take_back(self, arrays: list[Array], program: Any) -> None:
         """Keep arrays for the next rendering."""
@@ -66,7 +71,8 @@ class DeviceMemory:
 
     def __del__(self) -> None:
         """Give the arrays back; kernels run in order, so later ones may write them at once."""
-        _pool.take_back(self._lent, self._program)
+        if _pool is not None:  # the interpreter is not ending
+            _pool.take_back(self._lent, self._program)
 
     def reals(self, *shape: int) -> Array:
         """Return an uninitialised array of the rendering's dtype."""

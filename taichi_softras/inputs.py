@@ -1,6 +1,5 @@
 """What a rasterizer is given and what it returns: checked once, in one layout for every driver."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,19 +10,7 @@ from torch import Tensor
 from taichi_softras.errors import ArgumentError, ShapeError, check_shape
 from taichi_softras.intrinsics import check_size
 from taichi_softras.settings import RasterSettings
-
-
-class SkippedFaces(NamedTuple):
-    """How many faces of a rendering contributed nothing, and why (culled ones not counted)."""
-
-    non_finite: int = 0
-    behind: int = 0
-    degenerate: int = 0
-
-    @property
-    def total(self) -> int:
-        """All skipped faces."""
-        return sum(self)
+from taichi_softras.skipped import SkippedFaces
 
 
 class Rendering(NamedTuple):
@@ -101,28 +88,6 @@ def pack_inputs(
         background=_pack_background(background, corners_ndc, len(counts), height_width, channels),
         size=height_width,
     )
-
-
-def warn_about_skipped(skipped: SkippedFaces) -> None:
-    """Warn, once a process and reason, that faces were left out."""
-    for reason, count in skipped._asdict().items():
-        if count and reason not in _warned_about:
-            _warned_about.add(reason)
-            warnings.warn(
-                f"{count} faces were skipped because they are {_REASONS[reason]}; they contribute "
-                "nothing. `Rendering.skipped` counts them; this is said once.",
-                stacklevel=4,
-            )
-
-
-# Reasons that this process has warned about.
-_warned_about: set[str] = set()
-
-_REASONS = {
-    "non_finite": "not finite (NaN or infinite corners or attributes)",
-    "behind": "nearer than the near plane, or behind the eye",
-    "degenerate": "degenerate (no area on the screen)",
-}
 
 
 def _check_floating(name: str, value: Tensor, like: Tensor) -> None:

@@ -438,8 +438,11 @@ def adjoint(
         )  # fmt: skip
     if needs.softness:
         launch(
-            softness_kernel(variant.dtype),
-            softness_rows, d_softness, memory.reals(PARTS, 2), found.softness,
+            softness_kernel(variant.dtype, variant.color),
+            softness_rows, plan.pixels, variant.channels, plan.background_rows,
+            1.0 / plan.tau, plan.far, plan.background_depth, d_softness, scene.background,
+            rendered.image, rendered.depth, rendered.state, d_image, d_depth,
+            memory.reals(PARTS, 2), found.softness,
         )  # fmt: skip
     return found
 
@@ -455,25 +458,24 @@ def _pull(
     needs: Needs,
 ) -> Array:
     """Launch the adjoint driver on the tiles that have lists; return the gradient slots."""
-    wanted = (needs.corners, needs.attributes, needs.softness)
+    kernels = raster_cpu if runtime.backend() == "cpu" else raster_gpu
+    kernel = kernels.adjoint_kernel(plan.variant, needs.corners, needs.attributes, needs.softness)
     slots = memory.reals(tiles.n_entries, plan.variant.slot_width)
-    pixel_arrays = (
-        *plan.numbers, plan.background_depth,
-        rendered.image, rendered.depth, rendered.state, rendered.winner,
-        *d_images, slots, d_softness,
-    )  # fmt: skip
-    if runtime.backend() == "cpu":
+    images = (rendered.image, rendered.depth, rendered.state)
+    if kernels is raster_cpu:
         launch(
-            raster_cpu.adjoint_kernel(plan.variant, *wanted),
-            tiles.records, scene.attributes, scene.views, tiles.tile_start, tiles.entry_face,
-            tiles.entry_slot, tiles.entry_blocks, plan.n_views, *pixel_arrays,
+            kernel, tiles.records, scene.attributes, scene.views, tiles.tile_start,
+            tiles.entry_face, tiles.entry_slot, tiles.entry_blocks, plan.n_views, *plan.numbers,
+            *images, rendered.winner, *d_images, slots, d_softness,
             *tiles.rows, runtime.thread_count(), memory.zeros(1),
         )  # fmt: skip
     else:
+        pixels = memory.reals(plan.pixels, raster_gpu.pixel_width(plan.variant.channels))
+        launch(raster_gpu.pixel_kernel(plan.variant), plan.pixels, *images, *d_images, pixels)
         launch(
-            raster_gpu.adjoint_kernel(plan.variant, *wanted),
-            tiles.records, tiles.boxes, scene.attributes, scene.views, tiles.n_entries,
-            tiles.entry_tile, tiles.entry_face, tiles.entry_slot, *pixel_arrays,
+            kernel, tiles.records, tiles.boxes, scene.attributes, scene.views, tiles.n_entries,
+            tiles.entry_tile, tiles.entry_face, tiles.entry_slot, *plan.numbers,
+            pixels, rendered.winner, slots, d_softness,
         )  # fmt: skip
     return slots
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from taichi_softras.inputs import Rendering, SkippedFaces, pack_inputs
+from taichi_softras.inputs import Rendering, pack_inputs
 from taichi_softras.settings import RasterSettings
+from taichi_softras.skipped import SkippedFaces
 
 
 def rasterize(

@@ -8,11 +8,12 @@ from torch import Tensor
 
 from taichi_softras.camera import Camera
 from taichi_softras.errors import ArgumentError, ShapeError
-from taichi_softras.inputs import Rendering, warn_about_skipped
+from taichi_softras.inputs import Rendering
 from taichi_softras.intrinsics import Size, check_size
 from taichi_softras.mesh import Mesh
 from taichi_softras.settings import RasterSettings
 from taichi_softras.shading import Light, shade
+from taichi_softras.skipped import warn_about_skipped
 from taichi_softras.torch_bridge import rasterize
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "0")
@@ -52,15 +53,58 @@ def init(arch: Arch = "auto", *, tensors_on: str = "cpu") -> str:
         ArgumentError: `arch` is none of the choices.
     """
     check_choice("arch", arch, get_args(Arch))
+    _check_process()
     with launch_lock:
         if ti.lang.impl.get_runtime().prog is None:
             _start(_chosen(tensors_on) if arch == "auto" else arch)
+            _check_process()
         elif arch not in ("auto", backend()):
             raise BackendError(
                 f"`arch` is {arch!r}, but Taichi runs on {backend()!r} in this process already; "
                 "choose the backend before the first render, or in a new process."
             )
     return backend()
+
+
+@dataclass
+class _Owner:
+    process: int | None = None
+    """That started Taichi, or found it running."""
+    thread: int | None = None
+    """That started Taichi."""
+
+
+_owner = _Owner()
+
+
+@contextlib.contextmanager
+def launching() -> Iterator[None]:
+    """Hold the launch lock, where this process and thread may launch kernels.
+
+    Raises:
+        BackendError: They may not.
+    """
+    _check_process()
+    starter = _owner.thread or threading.main_thread().ident
+    if backend() == "opengl" and threading.get_ident() != starter:
+        raise BackendError(
+            "Taichi runs on 'opengl', which works in the thread that started it only; render and "
+            "call backward there, or use another backend."
+        )
+    with launch_lock:
+        yield
+
+
+def _check_process() -> None:
+    """Refuse to go on in a forked child, where Taichi's threads are gone and launches hang."""
+    if _owner.process is None and ti.lang.impl.get_runtime().prog is not None:
+        _owner.process = os.getpid()
+    if _owner.process not in (None, os.getpid()):
+        raise BackendError(
+            "Taichi was started in the parent of this forked process and cannot run here; start "
+            "workers with `multiprocessing.get_context('spawn')`, and a DataLoader with "
+            "`multiprocessing_context='spawn'`."
+        )
 
 
 def _chosen(tensors_on: str) -> str:
@@ -88,6 +132,7 @@ def _start(arch: str) -> None:
         raise BackendError(_missing(arch)) from error
     if backend() != arch:
         raise BackendError(_missing(arch))
+    _owner.thread = threading.get_ident()
 
 
 def _missing(arch: str) -> str:
@@ -145,6 +190,20 @@ def backend() -> str:
             "`ti.init` at all."
         )
     return name
+
+
+def check_float64(name: str, use: str) -> None:
+    """Refuse float64 where the backend lacks it.
+
+    Args:
+        name: Argument that asks for float64.
+        use: What it is needed for, and what to do instead; ends the sentence.
+
+    Raises:
+        BackendError: It is missing.
+    """
+    if backend() not in ("cpu", "cuda", "vulkan"):
+        raise BackendError(f"`{name}` needs float64, which {backend()!r} lacks: {use}.")
 
 
 def thread_count() -> int:

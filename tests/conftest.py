@@ -1,12 +1,15 @@
 """What every test runs under: one Taichi backend, poisoned memory, reproducible hypothesis."""
 
+import math
 import os
+from functools import cache
 
 import hypothesis
 import pytest
+import taichi as ti
 import torch
 
-from taichi_softras import errors, runtime
+from taichi_softras import device_memory, errors, runtime
 
 hypothesis.settings.register_profile(
     "dev", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
@@ -31,8 +34,15 @@ def pytest_addoption(parser):
     )
 
 
-def pytest_collection_modifyitems(items):
-    """Keep a file's tests in one pytest-xdist worker, whose kernels are compiled already."""
+def pytest_collection_modifyitems(config, items):
+    """Keep a file's tests in one pytest-xdist worker, whose kernels are compiled already.
+
+    With another backend than the CPU, only tests that render with it are run.
+    """
+    if config.getoption("--arch") != "cpu":
+        elsewhere = [item for item in items if "arch" not in item.fixturenames]
+        items[:] = [item for item in items if "arch" in item.fixturenames]
+        config.hook.pytest_deselected(items=elsewhere)
     for item in items:
         if not any(item.iter_markers("xdist_group")):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
@@ -44,8 +54,19 @@ def arch(request):
     name = request.config.getoption("--arch")
     try:
         return runtime.init(name)
-    except (errors.BackendError, errors.ArgumentError) as error:
+    except errors.BackendError as error:
         pytest.skip(f"--arch {name}: {error}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """Skip what needs float64 where the backend under test has none, and say so."""
+    try:
+        return (yield)
+    except errors.BackendError as error:
+        if item.config.getoption("--arch") == "cpu" or "needs float64" not in str(error):
+            raise
+        pytest.skip(str(error))
 
 
 # What fresh memory may hold at worst: NaN spreads, and such an index or count is far out of range.
@@ -62,6 +83,16 @@ def _poison(tensor):
     return tensor
 
 
+@cache
+def _poison_kernel(dtype, ndim):
+    @ti.kernel
+    def fill(array: ti.types.ndarray(dtype=dtype, ndim=ndim), value: dtype):
+        for i in ti.grouped(array):
+            array[i] = value
+
+    return fill
+
+
 @pytest.fixture(autouse=True)
 def poisoned_memory(monkeypatch):
     """Fill `torch.empty` and its kin, so that nothing can rely on memory that happens to be 0."""
@@ -76,3 +107,12 @@ def poisoned_memory(monkeypatch):
             return _poison(_original(*args, **kwargs))
 
         monkeypatch.setattr(owner, name, poisoned)
+
+    lend = device_memory.DeviceMemory._lend
+
+    def poisoned_lend(memory, dtype, shape):
+        array = lend(memory, dtype, shape)
+        _poison_kernel(dtype, len(shape))(array, _POISON_LARGER if dtype == ti.i32 else math.nan)
+        return array
+
+    monkeypatch.setattr(device_memory.DeviceMemory, "_lend", poisoned_lend)

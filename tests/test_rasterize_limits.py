@@ -202,3 +202,46 @@ def test_small_sigma_and_gamma_tend_to_the_z_buffer():
         )
     assert errors[0] > errors[1] > errors[2]
     assert errors[2] < 1e-9
+
+
+def test_a_million_tile_entries_all_count(arch):
+    """Large lists: every face in every tile, one pixel a tile to keep the reference small."""
+    views, faces = 256, 4096
+    triangles = soup(3, faces, views=views, dtype=torch.float32)
+    settings = Options(color="none").settings(sigma=0.5, dist_eps=1e-4)
+    corners = triangles.corners.requires_grad_()
+    out = rasterize(corners, size=1, settings=settings)
+    (gradient,) = torch.autograd.grad(out.alpha.sum(), corners)
+    assert (out.alpha == 1.0).all()
+    assert gradient.isfinite().all()
+    softer = Options(color="none", alpha="sum").settings(sigma=0.5, dist_eps=1e-4)
+    found = rasterize(corners, size=1, settings=softer).alpha
+    (mine,) = torch.autograd.grad(found.sum(), corners)
+    wanted = reference.rasterize(corners, size=1, settings=softer).alpha
+    (theirs,) = torch.autograd.grad(wanted.sum(), corners)
+    assert wanted.min() > 1000.0, "thousands of faces count at every pixel"
+    torch.testing.assert_close(found.double(), wanted.double(), rtol=1e-5, atol=0.0)
+    assert (mine - theirs).norm() < 1e-4 * theirs.norm()
+
+
+def test_tiles_beyond_three_digits_of_the_sort_are_listed_right(arch):
+    triangles = soup(3, 12)
+    settings = Options(color="none").settings(sigma=1e-5)
+    size = (520, 600)  # 4875 tiles
+    alpha = rasterize(triangles.corners, size=size, settings=settings).alpha
+    wanted = reference.rasterize(triangles.corners, size=size, settings=settings).alpha
+    assert (alpha - wanted).abs().max() < 1e-9
+
+
+def test_no_face_at_all_leaves_the_background(arch):
+    corners = torch.zeros(2, 0, 3, 3, requires_grad=True)
+    attributes = torch.zeros(2, 0, 3, 2, requires_grad=True)
+    background = torch.tensor([0.25, 0.5], requires_grad=True)
+    out = rasterize(corners, attributes, size=9, background=background)
+    assert (out.image == background).all()
+    assert (out.alpha == 0.0).all()
+    loss = out.image.sum() + out.alpha.sum() + out.depth.sum()
+    gradients = torch.autograd.grad(loss, [corners, attributes, background])
+    assert gradients[0].shape == corners.shape
+    assert gradients[1].shape == attributes.shape
+    assert gradients[2].tolist() == [162.0, 162.0]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from soups import FLOAT32, Options, Soup, soup
 
-from taichi_softras import SkippedFaces, inputs, rasterize, reference
+from taichi_softras import SkippedFaces, rasterize, reference, skipped
 
 pytestmark = [pytest.mark.usefixtures("arch"), pytest.mark.xdist_group("float32")]
 
@@ -36,7 +36,7 @@ BAD_FACES = {
 
 @pytest.fixture(autouse=True)
 def fresh_warnings():
-    inputs._warned_about.clear()
+    skipped._warned_about.clear()
 
 
 def spoil(triangles, bad, attributes=None, where=3):

@@ -1,6 +1,7 @@
 """What the README says, done: its Python runs, its commands and links exist."""
 
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -10,24 +11,35 @@ from taichi_softras.cli import main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+TAPE = (ROOT / "docs" / "tape.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def blocks(language):
+def blocks(language, text=README):
     """The fenced blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def test_the_python_runs_as_written(arch, capsys):
-    (code,) = blocks("python")
+    code, _ = blocks("python")
     exec(compile(code, "README.md", "exec"), {})
     said = re.search(r"1 - IoU: ([\d.]+)", capsys.readouterr().out)
     assert float(said[1]) < 0.08  # the README says about 0.05
 
 
+@pytest.mark.parametrize(
+    "code", [blocks("python")[1], blocks("python", TAPE)[0]], ids=["README", "tape"]
+)
+def test_the_python_of_the_tape_runs_as_written(arch, code, tmp_path):
+    script = tmp_path / "snippet.py"  # Taichi reads the source of kernels
+    script.write_text(code, encoding="utf-8")
+    scope = runpy.run_path(str(script))
+    assert scope["renderer"].vertices.grad.to_numpy().any()
+
+
 def test_it_has_one_screen_of_code():
-    (code,) = blocks("python")
-    assert len(code.splitlines()) <= 16
+    for code in blocks("python"):
+        assert len(code.splitlines()) <= 17
 
 
 def help_of(capsys, *command):

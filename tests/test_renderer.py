@@ -7,7 +7,7 @@ import torch
 from soups import Options
 
 import taichi_softras as tsr
-from taichi_softras import ArgumentError, Camera, Light, Mesh, RasterSettings, ShapeError, inputs
+from taichi_softras import ArgumentError, Camera, Light, Mesh, RasterSettings, ShapeError, skipped
 
 pytestmark = [
     pytest.mark.usefixtures("arch"),
@@ -610,7 +610,7 @@ def test_faces_may_have_colours_of_any_number_of_channels():
 
 
 def test_skipped_faces_are_warned_about_once():
-    inputs._warned_about.clear()
+    skipped._warned_about.clear()
     behind = CUBE.replace(vertices=CUBE.vertices + torch.tensor([0.0, 0.0, 9.0]))
     with pytest.warns(UserWarning, match="12 faces were skipped because they are nearer"):
         tsr.render(behind, EYE, 4)

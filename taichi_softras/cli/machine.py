@@ -1,35 +1,14 @@
-"""What this machine has: versions, processor, Taichi's backends and optional parts."""
+"""What this machine has: versions, processor and optional parts."""
 
 import os
 import platform
-import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-BACKENDS = ("cuda", "vulkan", "opengl", "metal")
-"""Taichi's backends beside the CPU."""
-
 _PACKAGES = ("taichi-softras", "torch", "taichi", "numpy", "trimesh", "imageio", "tyro")
-_TIMEOUT = 30.0
-# Taichi falls back to the CPU where a backend is missing, and some drivers end the process: so
-# each backend is tried in a process of its own, which also has to compute something.
-_PROBE = """
-import sys
-import taichi as ti
-ti.init(arch=getattr(ti, sys.argv[1]), offline_cache=False, log_level=ti.ERROR)
-field = ti.field(ti.f32, 4)
-field.fill(2.0)
-print("found", ti.lang.impl.current_cfg().arch.name, field.to_numpy().sum())
-"""
-_REMEDIES = {
-    "cuda": "needs an NVIDIA GPU and its driver: `nvidia-smi` must list it",
-    "vulkan": "needs a driver: `sudo apt install libvulkan1 mesa-vulkan-drivers`",
-    "opengl": "needs a display and a driver: `sudo apt install libgl1 libegl1`",
-    "metal": "needs macOS",
-}
 
 
 class Finding(NamedTuple):
@@ -57,26 +36,6 @@ def versions() -> list[tuple[str, str]]:
         ("processor", _processor()),
         ("cores", _cores()),
     ]
-
-
-def probe_backend(name: str) -> Finding:
-    """Try a backend of Taichi in a process of its own, however badly that ends."""
-    environment = {k: v for k, v in os.environ.items() if k != "TI_ARCH"}
-    environment |= {"TI_SKIP_VERSION_CHECK": "ON"}
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", _PROBE, name],
-            env=environment, capture_output=True, text=True, errors="replace",
-            stdin=subprocess.DEVNULL, timeout=_TIMEOUT, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return Finding(name, "no", f"did not answer within {_TIMEOUT:.0f} s")
-    except OSError as error:
-        return Finding(name, "no", f"could not be tried: {error}")
-    if f"found {name} 8.0" in done.stdout:
-        return Finding(name, "yes", "works in Taichi; not used by this version")
-    crashed = "Taichi crashes on it here; " if done.returncode < 0 else ""
-    return Finding(name, "no", crashed + _REMEDIES[name])
 
 
 def optional_parts() -> list[Finding]:

@@ -2,7 +2,7 @@
 
 import taichi as ti
 
-from taichi_softras.kernels.types import lesser
+from taichi_softras.kernels.types import both, lesser
 
 
 @ti.func
@@ -28,11 +28,10 @@ def smallest_weight(w0, w1, w2):
 @ti.func
 def smallest_weight_adjoint(w0, w1, w2, d_d):
     """Give the gradient of the smallest coordinate to the first that attains it."""
-    first = (w0 <= w1) & (w0 <= w2)
-    second = (w1 <= w2) & ~first
-    d_w0 = ti.select(first, d_d, 0.0)
-    d_w1 = ti.select(second, d_d, 0.0)
-    return d_w0, d_w1, d_d - d_w0 - d_w1
+    first = both(w0 <= w1, w0 <= w2)
+    rest = ti.select(first, 0.0, d_d)
+    d_w1 = ti.select(w1 <= w2, rest, 0.0)
+    return d_d - rest, d_w1, rest - d_w1
 
 
 @ti.func

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import taichi as ti
 
 from taichi_softras.kernels import blending, coverage, triangle
-from taichi_softras.kernels.types import exp_negative, greater, lesser
+from taichi_softras.kernels.types import both, either, exp_negative, greater, lesser
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +102,7 @@ def fragment_functions(variant: Variant) -> FragmentFunctions:
         kept = inside
         x, full, gap, scale = zero, one, zero, one
         if ti.static(distance != "hard"):
-            kept = inside | (measure < reach2)
+            kept = either(inside, measure < reach2)
             y = measure * inverse_sigma
             x = ti.select(inside, y, -y)
             full, gap, scale = coverage.logistic(inside, exp_neg(y))
@@ -189,7 +189,7 @@ def fragment_functions(variant: Variant) -> FragmentFunctions:
         elif ti.static(alpha == "sum"):
             covered = silhouette + ti.select(kept, full, 0.0)
         else:
-            covered = ti.select(kept & (full > 0.5), 1.0, silhouette)
+            covered = ti.select(both(kept, full > 0.5), 1.0, silhouette)
         nearer, old, new, front = reference, one, zero, inside
         depth, u0, u1, u2 = zero, zero, zero, zero
         if ti.static(color != "none"):
@@ -201,12 +201,12 @@ def fragment_functions(variant: Variant) -> FragmentFunctions:
                 depth_soft = depth - tau * lesser(x, 0.0)
                 ahead = (reference - depth_soft) * inverse_tau
                 fade = exp_neg(ti.abs(ahead))
-                front = kept & (ahead > 0.0)
+                front = both(kept, ahead > 0.0)
                 old = ti.select(front, fade, 1.0)
                 new = ti.select(kept, ti.select(front, scale, scale * fade), 0.0)
                 nearer = ti.select(front, depth_soft, reference)
             else:
-                front = inside & (depth < reference)
+                front = both(inside, depth < reference)
                 old = ti.select(front, zero, one)
                 new = ti.select(front, one, zero)
                 nearer = ti.select(front, depth, reference)
@@ -215,7 +215,7 @@ def fragment_functions(variant: Variant) -> FragmentFunctions:
     @ti.func
     def blend_in_adjoint(
         p, face, clear, reference, inverse_total, chosen, g_alpha, g_depth, g_mean, g0, g1, g2,
-        inverse_sigma, reach2, tau, inverse_tau, background_depth,
+        inverse_sigma, reach2, tau, inverse_tau,
     ):  # fmt: skip
         """Pull a pixel's gradients back to one face.
 
@@ -226,7 +226,9 @@ def fragment_functions(variant: Variant) -> FragmentFunctions:
 
         Returns:
             dL/d(x, y) of the three corners; dL/d(depth) of them; the face's weight and u0, u1, u2;
-            dL/dx x and dL/d(log weight) (depth - background's), which sum to sigma's and gamma's.
+            dL/dx x, which sums to sigma's gradient; and dL/d(log weight) (depth - reference): as
+            dL/d(log weight) sums to 0 over a pixel's faces and background, any depth may be taken
+            off, and this one keeps the sum, which is gamma's, from cancelling.
         """
         zero = ti.cast(0.0, dtype)
         w0, w1, w2, inside, edge, t, n_x, n_y, measure = locate(p, face)
@@ -250,14 +252,14 @@ def fragment_functions(variant: Variant) -> FragmentFunctions:
                 behind = greater((depth_soft - reference) * inverse_tau, 0.0)
                 weight = ti.select(kept, scale * exp_neg(behind) * inverse_total, 0.0)
             else:
-                weight = ti.select(inside & chosen, 1.0, 0.0)
+                weight = ti.select(both(inside, chosen), 1.0, 0.0)
             d_depth = weight * g_depth
             if ti.static(color == "softmax"):
                 seen = u0 * g0 + u1 * g1 + u2 * g2 + g_depth * depth
                 d_logit = weight * (seen - g_mean)
                 d_x += d_logit * gap
                 d_depth -= d_logit * inverse_tau
-                d_logit_depth = d_logit * (depth - background_depth)
+                d_logit_depth = d_logit * (depth - reference)
             d_a0, d_a1, d_a2, d_z0, d_z1, d_z2 = blending.interpolation_adjoint(
                 a0, a1, a2, face.z, face.r, depth,
                 weight * g0, weight * g1, weight * g2, d_depth, perspective, linear,

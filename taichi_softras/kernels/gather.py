@@ -91,13 +91,26 @@ PARTS = 256
 
 
 @cache
-def softness_kernel(dtype: Any) -> Any:
+def softness_kernel(dtype: Any, color: str) -> Any:
     """Return the kernel that sums sigma's and gamma's contributions, always in the same order."""
+    exp_neg = exp_negative(dtype)
 
     @ti.kernel
     def sum_softness(
         n_rows: ti.i32,
-        d_softness: array(dtype, 2),  # [rows, 2]
+        n_pixels: ti.i32,
+        channels: ti.i32,
+        background_rows: ti.i32,
+        inverse_tau: dtype,
+        far: dtype,
+        background_depth: dtype,
+        d_softness: array(dtype, 2),  # [rows, 2] of the faces, see `blend_in_adjoint`
+        background: array(dtype, 2),  # [1, C] or [P, C]
+        image: array(dtype, 2),  # [P, C]
+        depth: array(dtype, 1),  # [P]
+        state: array(dtype, 2),  # [P, STATE]
+        d_image: array(dtype, 2),  # [P, C]
+        d_depth: array(dtype, 1),  # [P]
         partial: array(dtype, 2),  # [PARTS, 2] scratch
         total: array(dtype, 1),  # [2] out
     ):
@@ -107,6 +120,17 @@ def softness_kernel(dtype: Any) -> Any:
             for i in range((n_rows - part + PARTS - 1) // PARTS):
                 to_sigma += d_softness[i * PARTS + part, 0]
                 to_gamma += d_softness[i * PARTS + part, 1]
+            if ti.static(color == "softmax"):
+                # The background's weight depends on gamma like a face's.
+                for i in range((n_pixels - part + PARTS - 1) // PARTS):
+                    q = i * PARTS + part
+                    behind = background_depth - state[q, 1]
+                    seen = d_depth[q] * (far - depth[q])
+                    row = q if background_rows > 1 else 0
+                    for ch in range(channels):
+                        seen += d_image[q, ch] * (background[row, ch] - image[q, ch])
+                    weight = exp_neg(ti.max(behind, 0.0) * inverse_tau) / state[q, 2]
+                    to_gamma += weight * seen * behind
             partial[part, 0] = to_sigma
             partial[part, 1] = to_gamma
         for k in range(2):

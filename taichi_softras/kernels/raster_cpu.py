@@ -206,7 +206,6 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
         reach2: dtype,
         tau: dtype,
         inverse_tau: dtype,
-        background_depth: dtype,
         image: array(dtype, 2),  # [B * H * W, C] what forward returned
         depth_in: array(dtype, 1),  # [B * H * W] what forward returned
         state: array(dtype, 2),  # [B * H * W, STATE]
@@ -314,7 +313,6 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                                     p, face, clear[i], reference[i], inverse_total[i],
                                     nearest[i] == n, g_alpha[i], g_depth[i], g_mean[i],
                                     g0, g1, g2, inverse_sigma, reach2, tau, inverse_tau,
-                                    background_depth,
                                 )  # fmt: skip
                                 if ti.static(geometry):
                                     s[0][lane] += d0

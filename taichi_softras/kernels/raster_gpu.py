@@ -1,7 +1,8 @@
 """The GPU driver: one pixel a thread forward, one (tile, face) entry a thread in the adjoint.
 
 Threads of a tile stand side by side, so that they read the same faces, or the same pixels, at the
-same time. The mathematics is `fragment`'s, as on the CPU; sums stay in registers.
+same time. The mathematics is `fragment`'s, as on the CPU; sums stay in registers. Kernels take few
+arrays: OpenGL allows 16, of which Taichi uses two.
 """
 
 from functools import cache
@@ -113,6 +114,48 @@ def forward_kernel(variant: Variant) -> Any:
     return forward
 
 
+def pixel_width(channels: int) -> int:
+    """Numbers that the adjoint reads of a pixel, see `pixel_kernel`."""
+    return 6 + channels
+
+
+@cache
+def pixel_kernel(variant: Variant) -> Any:
+    """Return the kernel that puts what the adjoint reads of a pixel into one row.
+
+    Layout: silhouette number, reference depth, 1 / sum of weights, dL/d(alpha), dL/d(depth), what
+    colour and depth say to every weight alike; then dL/d(image).
+    """
+    dtype, channels, color = variant.dtype, variant.channels, variant.color
+
+    @ti.kernel
+    def pack_pixels(
+        n_pixels: ti.i32,
+        image: array(dtype, 2),  # [P, C] what forward returned
+        depth: array(dtype, 1),  # [P] what forward returned
+        state: array(dtype, 2),  # [P, STATE]
+        d_alpha: array(dtype, 1),  # [P]
+        d_image: array(dtype, 2),  # [P, C]
+        d_depth: array(dtype, 1),  # [P]
+        pixels: array(dtype, 2),  # [P, 6 + C] out
+    ):
+        for q in range(n_pixels):
+            pixels[q, 0] = state[q, 0]
+            pixels[q, 3] = d_alpha[q]
+            if ti.static(color == "softmax"):
+                pixels[q, 1] = state[q, 1]
+                pixels[q, 2] = 1.0 / state[q, 2]
+            if ti.static(color != "none"):
+                pixels[q, 4] = d_depth[q]
+                mean = d_depth[q] * depth[q]
+                for ch in ti.static(range(channels)):
+                    pixels[q, 6 + ch] = d_image[q, ch]
+                    mean += d_image[q, ch] * image[q, ch]
+                pixels[q, 5] = mean
+
+    return pack_pixels
+
+
 @cache
 def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softness: bool) -> Any:
     """Return the kernel that turns image gradients into one gradient slot a tile entry.
@@ -144,14 +187,8 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
         reach2: dtype,
         tau: dtype,
         inverse_tau: dtype,
-        background_depth: dtype,
-        image: array(dtype, 2),  # [B * H * W, C] what forward returned
-        depth_in: array(dtype, 1),  # [B * H * W] what forward returned
-        state: array(dtype, 2),  # [B * H * W, STATE]
-        winner: array(ti.i32, 1),  # [B * H * W]
-        d_alpha: array(dtype, 1),  # [B * H * W]
-        d_image: array(dtype, 2),  # [B * H * W, C]
-        d_depth_in: array(dtype, 1),  # [B * H * W]
+        pixels: array(dtype, 2),  # [B * H * W, 6 + C] see `pixel_kernel`
+        winner: array(ti.i32, 1),  # [B * H * W] with hard colour
         slots: array(dtype, 2),  # [K, variant.slot_width] out
         d_softness: array(dtype, 2),  # [K, 2] out: see `blend_in_adjoint`
     ):
@@ -179,20 +216,16 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                         r, c, height, width, ti.cast(shorter, variant.position_dtype)
                     )
                     reference, inverse_total, chosen = zero, zero, False
-                    g_depth, g_mean = zero, zero
+                    g_depth, g_mean, g0, g1, g2 = zero, zero, zero, zero, zero
                     g = [ti.cast(0.0, dtype) for _ in ti.static(range(channels))]
-                    g0, g1, g2 = zero, zero, zero
                     if ti.static(color == "softmax"):
-                        reference = state[q, 1]
-                        inverse_total = 1.0 / state[q, 2]
+                        reference, inverse_total = pixels[q, 1], pixels[q, 2]
                     if ti.static(color == "hard"):
                         chosen = winner[q] == n
                     if ti.static(color != "none"):
-                        g_depth = d_depth_in[q]
-                        g_mean = g_depth * depth_in[q]
+                        g_depth, g_mean = pixels[q, 4], pixels[q, 5]
                         for ch in ti.static(range(channels)):
-                            g[ch] = d_image[q, ch]
-                            g_mean += g[ch] * image[q, ch]
+                            g[ch] = pixels[q, 6 + ch]
                             g0 += g[ch] * c0[ch]
                             g1 += g[ch] * c1[ch]
                             g2 += g[ch] * c2[ch]
@@ -200,9 +233,9 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                         d0, d1, d2, d3, d4, d5, d_z0, d_z1, d_z2,
                         weight, u0, u1, u2, d_sigma, d_gamma,
                     ) = blend_in_adjoint(
-                        ti.Vector([x, y]), face, state[q, 0], reference, inverse_total, chosen,
-                        d_alpha[q], g_depth, g_mean, g0, g1, g2,
-                        inverse_sigma, reach2, tau, inverse_tau, background_depth,
+                        ti.Vector([x, y]), face, pixels[q, 0], reference, inverse_total, chosen,
+                        pixels[q, 3], g_depth, g_mean, g0, g1, g2,
+                        inverse_sigma, reach2, tau, inverse_tau,
                     )  # fmt: skip
                     if ti.static(geometry):
                         s[0] += d0

@@ -5,7 +5,7 @@ Symbols are those of docs/gradients.md. Every function works in the precision of
 
 import taichi as ti
 
-from taichi_softras.kernels.types import greater, lesser
+from taichi_softras.kernels.types import both, greater, lesser
 
 
 @ti.func
@@ -114,7 +114,7 @@ def nearest_on_boundary_adjoint(edge, t, n_x, n_y, p0, p1, p2, inverse_length2, 
         inverse_length2[0],
         ti.select(edge == 1, inverse_length2[1], inverse_length2[2]),
     )
-    turn = ti.select((t > 0.0) & (t < 1.0), d_t * inverse, 0.0)
+    turn = ti.select(both(t > 0.0, t < 1.0), d_t * inverse, 0.0)
     g_x = 2.0 * d_distance2 * n_x + turn * e_x
     g_y = 2.0 * d_distance2 * n_y + turn * e_y
     return g_x, g_y, turn * n_x, turn * n_y
@@ -134,7 +134,7 @@ def clamp_weights(w0, w1, w2):
 def clamp_weights_adjoint(w0, w1, w2, c0, c1, c2, inverse_sum, d_c0, d_c1, d_c2):
     """Turn the gradient of the clamped coordinates c into that of the raw coordinates w."""
     mean = c0 * d_c0 + c1 * d_c1 + c2 * d_c2
-    d_w0 = ti.select((w0 >= 0.0) & (w0 <= 1.0), (d_c0 - mean) * inverse_sum, 0.0)
-    d_w1 = ti.select((w1 >= 0.0) & (w1 <= 1.0), (d_c1 - mean) * inverse_sum, 0.0)
-    d_w2 = ti.select((w2 >= 0.0) & (w2 <= 1.0), (d_c2 - mean) * inverse_sum, 0.0)
+    d_w0 = ti.select(both(w0 >= 0.0, w0 <= 1.0), (d_c0 - mean) * inverse_sum, 0.0)
+    d_w1 = ti.select(both(w1 >= 0.0, w1 <= 1.0), (d_c1 - mean) * inverse_sum, 0.0)
+    d_w2 = ti.select(both(w2 >= 0.0, w2 <= 1.0), (d_c2 - mean) * inverse_sum, 0.0)
     return d_w0, d_w1, d_w2

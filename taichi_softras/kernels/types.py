@@ -27,6 +27,18 @@ def array(dtype: Any, ndim: int) -> Any:
 
 
 @ti.func
+def both(a, b):
+    """a and b, without the branch that `and` would be; GLSL has no `&` of conditions."""
+    return ti.lang.ops.logical_and(a, b)
+
+
+@ti.func
+def either(a, b):
+    """a or b, without a branch."""
+    return ti.lang.ops.logical_or(a, b)
+
+
+@ti.func
 def lesser(a, b):
     """Smaller of two numbers that are not NaN: one instruction, where ti.min takes three."""
     return ti.select(a < b, a, b)

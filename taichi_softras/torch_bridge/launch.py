@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from taichi_softras import pipeline
@@ -21,7 +22,7 @@ class Images(NamedTuple):
     depth: Tensor
     """[P], or [1] without colour."""
     skipped: Tensor
-    """[3] int32, see `inputs.SkippedFaces`."""
+    """[3] int32, see `SkippedFaces`."""
 
 
 @dataclass(frozen=True)
@@ -95,14 +96,18 @@ def forward(
     return images, Kept(plan, memory, scene, rendered, like)
 
 
-def leftovers(kept: Kept) -> tuple[Tensor, Tensor]:
-    """Return state [P, 3] and winner [P] or [1] as tensors, for `bin_again`."""
-    plan, rendered = kept.plan, kept.rendered
+def leftovers(kept: Kept, images: Images) -> Leftovers:
+    """Return what `bin_again` needs, with zeros where nothing was written."""
+    plan, rendered, color = kept.plan, kept.rendered, kept.plan.variant.color
     with launching(kept.like.device):
-        return (
-            kept.memory.tensor(rendered.state, plan.pixels, STATE),
-            kept.memory.tensor(rendered.winner, plan.pixels if plan.variant.color == "hard" else 1),
-        )
+        state = kept.memory.tensor(rendered.state, plan.pixels, STATE)
+        winner = kept.memory.tensor(rendered.winner, plan.pixels if color == "hard" else 1)
+    depth = images.depth if color != "none" else torch.zeros_like(images.depth)
+    if color != "softmax":
+        state[:, 1:] = 0.0
+    return Leftovers(
+        images.image, depth, state, winner if color == "hard" else torch.zeros_like(winner)
+    )
 
 
 def bin_again(

@@ -11,10 +11,15 @@ from torch import Tensor
 from taichi_softras import runtime
 from taichi_softras.device_memory import DeviceMemory
 from taichi_softras.errors import BackendError
+from taichi_softras.settings import RasterSettings
 
 
-def check_device(corners: Tensor) -> None:
-    """Refuse tensors that the running backend cannot reach."""
+def check_backend(corners: Tensor, settings: RasterSettings) -> None:
+    """Refuse what the running backend cannot reach or compute.
+
+    Raises:
+        BackendError: Says what is missing and what to do.
+    """
     device, backend = corners.device, runtime.backend()
     if device.type == "cuda" and device.index not in (None, 0):
         raise BackendError(
@@ -24,9 +29,17 @@ def check_device(corners: Tensor) -> None:
     if device.type not in ("cpu", backend):
         raise BackendError(
             f"`corners_ndc` is on {device}, but Taichi runs on {backend!r} in this process; move "
-            'the tensors with `.cpu()`, or call `taichi_softras.init("cuda")` before the first '
-            "render."
+            f"the tensors with `.cpu()`{_HOW_TO_REACH.get(device.type, '')}."
         )
+    if corners.dtype == torch.float64:
+        runtime.check_float64("corners_ndc", "use float32")
+    if settings.distance == "barycentric" and backend == "metal":
+        runtime.check_float64("distance", "edge functions are float64 there; use 'euclidean'")
+
+
+_HOW_TO_REACH = {
+    "cuda": ', or call `taichi_softras.init("cuda")` before the first render of the process'
+}
 
 
 class TorchMemory:
@@ -93,7 +106,7 @@ def launching(device: torch.device) -> Iterator[None]:
     Taichi launches on CUDA's legacy default stream, as torch does by default. Work on another
     stream of torch's would race with it, so both are waited for.
     """
-    with runtime.launch_lock:
+    with runtime.launching():
         stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
         aside = stream is not None and stream != torch.cuda.default_stream(device)
         if stream is not None and aside:

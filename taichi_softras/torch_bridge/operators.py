@@ -13,12 +13,13 @@ from torch import Tensor
 
 from taichi_softras import runtime
 from taichi_softras.errors import ArgumentError, DerivativeError
-from taichi_softras.inputs import RasterInputs, SkippedFaces, warn_about_skipped
+from taichi_softras.inputs import RasterInputs
 from taichi_softras.kernels.types import STATE
 from taichi_softras.pipeline import Plan
 from taichi_softras.settings import RasterSettings
+from taichi_softras.skipped import SkippedFaces, warn_about_skipped
 from taichi_softras.torch_bridge import launch
-from taichi_softras.torch_bridge.memory import check_device, dtype_name
+from taichi_softras.torch_bridge.memory import check_backend, dtype_name
 
 N_TENSORS = 6
 """Tensor arguments of `rasterize`."""
@@ -53,7 +54,6 @@ def _plan(tensors: Sequence[Tensor], options: Sequence[Any]) -> Plan:
     corners, attributes, background, sigma, gamma, views = tensors
     size, choices, perspective_correct, orthographic, numbers = options
     runtime.init(tensors_on=corners.device.type)
-    check_device(corners)
     if not bool(background.isfinite().all()):
         raise ArgumentError("`background` must be finite, got NaN or infinite values.")
     settings = RasterSettings(
@@ -63,6 +63,7 @@ def _plan(tensors: Sequence[Tensor], options: Sequence[Any]) -> Plan:
         **dict(zip(_NUMBERS, numbers, strict=True)),
         **dict(zip(_CHOICES, choices.split(), strict=True)),
     )
+    check_backend(corners, settings)
     return Plan.of(
         settings,
         dtype=dtype_name(corners.dtype),
@@ -95,7 +96,7 @@ def rasterize(
     tensors = (corners, attributes, background, sigma, gamma, views)
     images, kept = launch.forward(_plan(tensors, options), corners, attributes, background, views)
     warn_about_skipped(SkippedFaces(*images.skipped.tolist()))
-    return images.alpha, images.image, images.depth, *launch.leftovers(kept), images.skipped
+    return images.alpha, *launch.leftovers(kept, images), images.skipped
 
 
 @rasterize.register_fake

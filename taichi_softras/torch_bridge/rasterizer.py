@@ -9,17 +9,12 @@ from torch import Tensor
 
 from taichi_softras import runtime
 from taichi_softras.errors import DerivativeError
-from taichi_softras.inputs import (
-    RasterInputs,
-    Rendering,
-    SkippedFaces,
-    pack_inputs,
-    warn_about_skipped,
-)
+from taichi_softras.inputs import RasterInputs, Rendering, pack_inputs
 from taichi_softras.pipeline import Plan
 from taichi_softras.settings import RasterSettings
+from taichi_softras.skipped import SkippedFaces, warn_about_skipped
 from taichi_softras.torch_bridge import launch, operators
-from taichi_softras.torch_bridge.memory import check_device, dtype_name
+from taichi_softras.torch_bridge.memory import check_backend, dtype_name
 
 MAX_CHANNELS = 8
 """Channels of one kernel; more are rendered in groups, which bounds compile time and registers."""
@@ -64,6 +59,10 @@ def rasterize(
         DerivativeError: On asking for a second derivative.
     """
     settings = settings or RasterSettings()
+    compiling = torch.compiler.is_compiling()
+    if isinstance(corners_ndc, Tensor) and not compiling:
+        runtime.init(tensors_on=corners_ndc.device.type)
+        check_backend(corners_ndc, settings)
     inputs = pack_inputs(
         corners_ndc,
         corner_attributes,
@@ -77,7 +76,7 @@ def rasterize(
         # A face with one bad channel is left out of every group, not only of its own.
         finite = inputs.attributes.detach().isfinite().all(-1, keepdim=True).all(1, keepdim=True)
         inputs = replace(inputs, attributes=inputs.attributes.masked_fill(~finite, torch.nan))
-    draw = operators.render if torch.compiler.is_compiling() else _render
+    draw = operators.render if compiling else _render
     groups = [
         draw(inputs, settings, orthographic, slice(c, c + MAX_CHANNELS))
         for c in range(0, max(channels, 1), MAX_CHANNELS)
@@ -85,7 +84,7 @@ def rasterize(
     alpha, _, depth, skipped = groups[0]
     batch = (inputs.views.shape[0], *inputs.size)
     alpha = alpha.reshape(batch)
-    if torch.compiler.is_compiling():
+    if compiling:
         counts = SkippedFaces(*skipped.unbind())  # type: ignore[arg-type]
     else:
         counts = SkippedFaces(*skipped.tolist())
@@ -101,8 +100,6 @@ def _render(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Render some channels: alpha [P], image [P, C], depth [P], skipped [3]."""
     corners = inputs.corners_ndc
-    runtime.init(tensors_on=corners.device.type)
-    check_device(corners)
     attributes, background = inputs.attributes[..., channels], inputs.background[:, channels]
     plan = Plan.of(
         settings,
