@@ -6,7 +6,7 @@ Taichi runs on the tensors' device, arrays of Taichi elsewhere.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from taichi_softras import runtime
@@ -205,9 +205,10 @@ class Tiles:
     entry_slot: Array | None  # [K]
     entry_tile: Array | None = None  # [K] on GPUs
     entry_blocks: Array | None = None  # [K] on CPUs
-    first_row: int = 0
-    """Tile rows whose faces are listed, in all views; on CPUs."""
-    end_row: int = 0
+    rows: tuple[int, int] = (0, 0)
+    """First and last + 1 of the tile rows that have lists, in all views; on CPUs."""
+    bands: tuple[tuple[int, int], ...] = ()
+    """How to part the rows where the lists are made later, see `_bands`."""
 
 
 @dataclass(frozen=True)
@@ -233,75 +234,90 @@ class Gradients:
 
 
 def bin_faces(plan: Plan, memory: Memory, scene: Scene) -> Tiles:
-    """Set up faces and list them by tile, or leave the lists to `_bands` if they are too long."""
-    if runtime.backend() == "cpu":
-        return _collect_on_cpu(plan, memory, scene, 0, plan.tiles[0])
-    return _collect_on_gpu(plan, memory, *_set_up(plan, memory, scene, 0, plan.tiles[0]), scene)
-
-
-def _set_up(
-    plan: Plan, memory: Memory, scene: Scene, first_row: int, end_row: int
-) -> tuple[Array, Array, Array]:
-    """Return records, boxes cut to some tile rows, and counts of skipped faces."""
+    """Set up faces and list them by tile; on CPUs long lists are left to `_bands`."""
     n = plan.n_faces
     records, boxes, skipped = memory.reals(n, RECORD), memory.integers(n, 4), memory.integers(3)
     launch(
         setup_kernel(plan.variant.dtype, plan.variant.distance, plan.cull),
         scene.corners, scene.attributes, scene.views, plan.n_views, n, plan.variant.channels,
-        *plan.extent, plan.reach, first_row * TILE, min(end_row * TILE, plan.size[0]) - 1,
+        *plan.extent, plan.reach,
         records, boxes, skipped,
     )  # fmt: skip
-    return records, boxes, skipped
+    if runtime.backend() == "cpu":
+        rows = (0, plan.tiles[0])
+        return _collect_on_cpu(plan, memory, records, boxes, skipped, scene.views, rows)
+    return _collect_on_gpu(plan, memory, records, boxes, skipped, scene.views)
 
 
 def _bands(plan: Plan, memory: Memory, scene: Scene, tiles: Tiles) -> Iterator[Tiles]:
-    """Yield `tiles`, or the lists of one half of its rows and then of the other, and so on.
+    """Yield `tiles`, or the same with lists for some rows after the other.
 
     A face that is felt everywhere is listed in every tile. Lists of faces x tiles are not kept:
     they are made for as many rows as `MOST_ENTRIES` allows, and made again for the adjoint.
     """
-    if tiles.entry_tile is not None or tiles.entry_blocks is not None:
+    if not tiles.bands:
         yield tiles
-        return
-    middle = (tiles.first_row + tiles.end_row) // 2
-    for rows in ((tiles.first_row, middle), (middle, tiles.end_row)):
-        yield from _bands(plan, memory, scene, _collect_on_cpu(plan, memory, scene, *rows))
+    for rows in tiles.bands:
+        yield _collect_on_cpu(
+            plan, memory, tiles.records, tiles.boxes, tiles.skipped, scene.views, rows
+        )
 
 
 def _collect_on_cpu(
-    plan: Plan, memory: Memory, scene: Scene, first_row: int, end_row: int
+    plan: Plan,
+    memory: Memory,
+    records: Array,
+    boxes: Array,
+    skipped: Array,
+    views: Array,
+    rows: tuple[int, int],
 ) -> Tiles:
-    """List faces by tile; without lists if they are too long and there is more than one row."""
-    records, boxes, skipped = _set_up(plan, memory, scene, first_row, end_row)
-    n, n_tiles, views = plan.n_faces, plan.n_tiles, scene.views
+    """List the faces of some tile rows; only say how to part the rows if lists are too long."""
+    n, n_tiles = plan.n_faces, plan.n_tiles
     # Enough tasks to share, few enough that their counters stay small.
     n_chunks = max(1, min(8, 8 // plan.n_views))
     count, scan, fill = tile_kernels(plan.variant.dtype)
-    frame = (records, boxes, views, plan.n_views, n_chunks, *plan.extent, *plan.tiles)
+    frame = (records, boxes, views, plan.n_views, n_chunks, *plan.extent, *plan.tiles, *rows)
     face_entries, chunk_entries = memory.integers(n), memory.integers(n_tiles, n_chunks)
     launch(count, *frame, face_entries, chunk_entries)
     face_start, tile_start = memory.integers(n + 1), memory.integers(n_tiles + 1)
     total = memory.integers(1)
     launch(scan, n, n_tiles, n_chunks, face_entries, face_start, chunk_entries, tile_start, total)
     entries = memory.read_integer(total, 0)
-    if entries > MOST_ENTRIES and end_row - first_row > 1:
-        return Tiles(
-            records, boxes, skipped, entries, face_start, tile_start, None, None,
-            first_row=first_row, end_row=end_row,
-        )  # fmt: skip
+    tiles = Tiles(records, boxes, skipped, entries, face_start, tile_start, None, None, rows=rows)
+    if entries > MOST_ENTRIES and rows[1] - rows[0] > 1:
+        return replace(tiles, bands=_part(plan, memory, tiles))
     _check(entries)
     entry_face, entry_slot, entry_blocks = (memory.integers(entries) for _ in range(3))
     launch(fill, *frame, face_start, chunk_entries, entry_face, entry_slot, entry_blocks)
-    return Tiles(
-        records, boxes, skipped, entries, face_start, tile_start, entry_face, entry_slot,
-        entry_blocks=entry_blocks, first_row=first_row, end_row=end_row,
-    )  # fmt: skip
+    return replace(tiles, entry_face=entry_face, entry_slot=entry_slot, entry_blocks=entry_blocks)
+
+
+def _part(plan: Plan, memory: Memory, tiles: Tiles) -> tuple[tuple[int, int], ...]:
+    """Cut the tile rows into bands of at most MOST_ENTRIES entries, or of one row."""
+    first, end = tiles.rows
+    if tiles.n_entries >= LARGEST:  # too many to count by row
+        return tuple((row, row + 1) for row in range(first, end))
+    n_rows, n_columns = plan.tiles
+    bands, begin, filled = [], first, 0
+    for row in range(first, end):
+        before = [(b * n_rows + row) * n_columns for b in range(plan.n_views)]
+        in_row = sum(
+            memory.read_integer(tiles.tile_start, t + n_columns)
+            - memory.read_integer(tiles.tile_start, t)
+            for t in before
+        )
+        if row > begin and filled + in_row > MOST_ENTRIES:
+            bands.append((begin, row))
+            begin, filled = row, 0
+        filled += in_row
+    return (*bands, (begin, end))
 
 
 def _collect_on_gpu(
-    plan: Plan, memory: Memory, records: Array, boxes: Array, skipped: Array, scene: Scene
+    plan: Plan, memory: Memory, records: Array, boxes: Array, skipped: Array, views: Array
 ) -> Tiles:
-    n, n_tiles, views = plan.n_faces, plan.n_tiles, scene.views
+    n, n_tiles = plan.n_faces, plan.n_tiles
     count, emit = entry_kernels(plan.variant.dtype)
     sort_pass, finish = sort_kernels()
     face_start = memory.integers(n + 1)
@@ -365,7 +381,7 @@ def _draw(plan: Plan, memory: Memory, scene: Scene, tiles: Tiles, rendered: Rend
         launch(
             raster_cpu.forward_kernel(plan.variant),
             tiles.records, *scene_arrays, tiles.entry_blocks, *pixel_arrays,
-            tiles.first_row, tiles.end_row, runtime.thread_count(), memory.zeros(1),
+            *tiles.rows, runtime.thread_count(), memory.zeros(1),
         )  # fmt: skip
     else:
         launch(
@@ -451,7 +467,7 @@ def _pull(
             kernel, tiles.records, scene.attributes, scene.views, tiles.tile_start,
             tiles.entry_face, tiles.entry_slot, tiles.entry_blocks, plan.n_views, *plan.numbers,
             *images, rendered.winner, *d_images, slots, d_softness,
-            tiles.first_row, tiles.end_row, runtime.thread_count(), memory.zeros(1),
+            *tiles.rows, runtime.thread_count(), memory.zeros(1),
         )  # fmt: skip
     else:
         pixels = memory.reals(plan.pixels, raster_gpu.pixel_width(plan.variant.channels))

@@ -48,7 +48,7 @@ def test_no_list_is_longer_than_allowed_unless_one_row_is(arch, monkeypatch):
     draw = pipeline._draw
 
     def watched(plan, memory, scene, tiles, rendered):
-        lengths.append((tiles.n_entries, tiles.end_row - tiles.first_row))
+        lengths.append((tiles.n_entries, tiles.rows[1] - tiles.rows[0]))
         draw(plan, memory, scene, tiles, rendered)
 
     monkeypatch.setattr(pipeline, "_draw", watched)

@@ -76,7 +76,7 @@ def _replace(launch: Callable[..., None], forward: Callable[..., Rendered]) -> N
 
 def _work(rendered: Rendered) -> Work | None:
     tiles = rendered.tiles
-    if tiles.entry_blocks is None:
+    if tiles.entry_blocks is None or tiles.bands:
         return None
     blocks = np.asarray(tiles.entry_blocks[: tiles.n_entries]).astype(np.uint8)
     return Work(tiles.n_entries, int(np.unpackbits(blocks).sum()) * BLOCK_PIXELS)

@@ -131,9 +131,9 @@ def forward_kernel(variant: Variant) -> Any:
                                 i = (blocks[k] & (BLOCKS - 1)) * BLOCK + lane
                                 p = ti.Vector([px[i], py[i]])
                                 covered, nearer, old, new, front, depth, u0, u1, u2 = blend_in(
-                                p, face, silhouette[i], reference[i],
-                                inverse_sigma, reach2, tau, inverse_tau,
-                            )  # fmt: skip
+                                    p, face, silhouette[i], reference[i],
+                                    inverse_sigma, reach2, tau, inverse_tau,
+                                )  # fmt: skip
                                 silhouette[i] = covered
                                 if ti.static(color != "none"):
                                     reference[i] = nearer
@@ -307,13 +307,13 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                                     g1 += g[ch][i] * c1[ch]
                                     g2 += g[ch][i] * c2[ch]
                                 (
-                                d0, d1, d2, d3, d4, d5, d_z0, d_z1, d_z2,
-                                weight, u0, u1, u2, d_sigma, d_gamma,
-                            ) = blend_in_adjoint(
-                                p, face, clear[i], reference[i], inverse_total[i], nearest[i] == n,
-                                g_alpha[i], g_depth[i], g_mean[i], g0, g1, g2,
-                                inverse_sigma, reach2, tau, inverse_tau,
-                            )  # fmt: skip
+                                    d0, d1, d2, d3, d4, d5, d_z0, d_z1, d_z2,
+                                    weight, u0, u1, u2, d_sigma, d_gamma,
+                                ) = blend_in_adjoint(
+                                    p, face, clear[i], reference[i], inverse_total[i],
+                                    nearest[i] == n, g_alpha[i], g_depth[i], g_mean[i],
+                                    g0, g1, g2, inverse_sigma, reach2, tau, inverse_tau,
+                                )  # fmt: skip
                                 if ti.static(geometry):
                                     s[0][lane] += d0
                                     s[1][lane] += d1

@@ -145,8 +145,6 @@ def setup_kernel(dtype: Any, distance: str, cull: str) -> Any:
         height: dtype,
         width: dtype,
         reach: dtype,  # faces are felt this far outside, in units of the distance metric
-        first_row: ti.i32,  # of the band of pixel rows that boxes are cut to
-        last_row: ti.i32,
         records: array(dtype, 2),  # [N, RECORD] out
         boxes: array(ti.i32, 2),  # [N, 4] out: first and last column, first and last row
         skipped: array(ti.i32, 1),  # [3] out: faces left out, by reason
@@ -176,8 +174,7 @@ def setup_kernel(dtype: Any, distance: str, cull: str) -> Any:
                 low -= grow
                 high += grow
                 boxes[n, 0], boxes[n, 1] = pixel_range(low[0], high[0], width, shorter)
-                top, bottom = pixel_range(-high[1], -low[1], height, shorter)
-                boxes[n, 2], boxes[n, 3] = ti.max(top, first_row), ti.min(bottom, last_row)
+                boxes[n, 2], boxes[n, 3] = pixel_range(-high[1], -low[1], height, shorter)
             elif reason != CULLED:
                 skipped[reason] += 1
 

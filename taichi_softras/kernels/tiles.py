@@ -55,6 +55,8 @@ def tile_kernels(dtype: Any) -> tuple[Any, Any, Any]:
         width: dtype,
         tile_rows: ti.i32,
         tile_columns: ti.i32,
+        first_tile_row: ti.i32,  # of the band of tiles that get lists
+        end_tile_row: ti.i32,
         face_entries: array(ti.i32, 1),  # [N] out: tiles of each face
         chunk_entries: array(ti.i32, 2),  # [T, chunks] out: entries of each tile, by chunk
     ):
@@ -70,7 +72,10 @@ def tile_kernels(dtype: Any) -> tuple[Any, Any, Any]:
                     n = views[b, 0] + f
                     entries = 0
                     if boxes[n, 0] <= boxes[n, 1] and boxes[n, 2] <= boxes[n, 3]:
-                        for tile_y in range(boxes[n, 2] // TILE, boxes[n, 3] // TILE + 1):
+                        for tile_y in range(
+                            ti.max(boxes[n, 2] // TILE, first_tile_row),
+                            ti.min(boxes[n, 3] // TILE + 1, end_tile_row),
+                        ):
                             for tile_x in range(boxes[n, 0] // TILE, boxes[n, 1] // TILE + 1):
                                 if reaches_tile(records, n, tile_x, tile_y, height, width):
                                     tile = tiles_before + tile_y * tile_columns + tile_x
@@ -117,6 +122,8 @@ def tile_kernels(dtype: Any) -> tuple[Any, Any, Any]:
         width: dtype,
         tile_rows: ti.i32,
         tile_columns: ti.i32,
+        first_tile_row: ti.i32,  # of the band of tiles that get lists
+        end_tile_row: ti.i32,
         face_start: array(ti.i32, 1),  # [N + 1]
         chunk_next: array(ti.i32, 2),  # [T, chunks] in, out
         entry_face: array(ti.i32, 1),  # [K] out: face record, tile by tile, in face order
@@ -133,7 +140,10 @@ def tile_kernels(dtype: Any) -> tuple[Any, Any, Any]:
                     n = views[b, 0] + f
                     slot = face_start[n]
                     if face_start[n + 1] > slot:
-                        for tile_y in range(boxes[n, 2] // TILE, boxes[n, 3] // TILE + 1):
+                        for tile_y in range(
+                            ti.max(boxes[n, 2] // TILE, first_tile_row),
+                            ti.min(boxes[n, 3] // TILE + 1, end_tile_row),
+                        ):
                             for tile_x in range(boxes[n, 0] // TILE, boxes[n, 1] // TILE + 1):
                                 if reaches_tile(records, n, tile_x, tile_y, height, width):
                                     tile = tiles_before + tile_y * tile_columns + tile_x
