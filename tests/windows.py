@@ -16,7 +16,7 @@ from taichi_softras.viewer import panel
 
 PROGRAMS = ("Xvfb", "xdotool", "import")
 LAVAPIPE = Path("/usr/share/vulkan/icd.d/lvp_icd.x86_64.json")
-PATIENCE = 60.0
+PATIENCE = 180.0
 
 
 def need_programs():
