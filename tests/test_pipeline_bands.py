@@ -4,14 +4,15 @@ import pytest
 import torch
 from soups import soup
 
-from taichi_softras import RasterSettings, pipeline, rasterize
+from taichi_softras import RasterSettings, rasterize
+from taichi_softras.pipeline import binning, passes
 
 pytestmark = [pytest.mark.usefixtures("arch"), pytest.mark.xdist_group("float32")]
 
 
 def drawn(color, most, monkeypatch, views=2):
     """Images and gradients with lists of at most `most` entries where rows can be parted."""
-    monkeypatch.setattr(pipeline, "MOST_ENTRIES", most)
+    monkeypatch.setattr(binning, "MOST_ENTRIES", most)
     triangles = soup(3, 30, views=views, dtype=torch.float32)
     leaves = [triangles.corners.clone(), triangles.attributes.clone(), torch.tensor(1e-2)]
     for leaf in leaves:
@@ -45,13 +46,13 @@ def test_no_list_is_longer_than_allowed_unless_one_row_is(arch, monkeypatch):
     if arch != "cpu":
         pytest.skip("GPUs keep whole lists")
     lengths = []
-    draw = pipeline._draw
+    draw = passes._draw
 
     def watched(plan, memory, scene, tiles, rendered):
         lengths.append((tiles.n_entries, tiles.rows[1] - tiles.rows[0]))
         draw(plan, memory, scene, tiles, rendered)
 
-    monkeypatch.setattr(pipeline, "_draw", watched)
+    monkeypatch.setattr(passes, "_draw", watched)
     drawn("none", 40, monkeypatch)
     assert len(lengths) > 1
     assert sum(rows for _, rows in lengths) == 5

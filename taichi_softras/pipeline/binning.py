@@ -1,0 +1,156 @@
+"""Faces by tile: whole lists, or lists for a band of tile rows at a time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from taichi_softras import runtime
+from taichi_softras.errors import ArgumentError
+from taichi_softras.fast_launch import launch
+from taichi_softras.kernels.scan import DIGITS, LARGEST, scan_scratch, sort_runs
+from taichi_softras.kernels.setup import setup_kernel
+from taichi_softras.kernels.tiles import tile_kernels
+from taichi_softras.kernels.tiles_gpu import entry_kernels, sort_kernels, sort_shifts
+from taichi_softras.kernels.types import RECORD
+from taichi_softras.pipeline.plan import Array, Memory, Plan, Scene
+
+MOST_ENTRIES = 2**23
+"""Longest lists of (tile, face) pairs on CPUs: some 100 MB, and 200 to 800 MB of gradient slots."""
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Faces by tile; see `kernels.tiles`."""
+
+    records: Array  # [N, RECORD]
+    boxes: Array  # [N, 4]
+    skipped: Array  # [3]
+    n_entries: int
+    face_start: Array  # [N + 1]
+    tile_start: Array  # [T + 1]
+    entry_face: Array | None  # [K]; None if the lists are made later, see `bands`
+    entry_slot: Array | None  # [K]
+    entry_tile: Array | None = None  # [K] on GPUs
+    entry_blocks: Array | None = None  # [K] on CPUs
+    rows: tuple[int, int] = (0, 0)
+    """First and last + 1 of the tile rows that have lists, in all views; on CPUs."""
+    bands: tuple[tuple[int, int], ...] = ()
+    """How to part the rows where the lists are made later, see `bands`."""
+
+
+def bin_faces(plan: Plan, memory: Memory, scene: Scene) -> Tiles:
+    """Set up faces and list them by tile; on CPUs long lists are left to `bands`."""
+    n = plan.n_faces
+    records, boxes, skipped = memory.reals(n, RECORD), memory.integers(n, 4), memory.integers(3)
+    launch(
+        setup_kernel(plan.variant.dtype, plan.variant.distance, plan.cull),
+        scene.corners, scene.attributes, scene.views, plan.n_views, n, plan.variant.channels,
+        *plan.extent, plan.reach,
+        records, boxes, skipped,
+    )  # fmt: skip
+    if runtime.backend() == "cpu":
+        rows = (0, plan.tiles[0])
+        return _collect_on_cpu(plan, memory, records, boxes, skipped, scene.views, rows)
+    return _collect_on_gpu(plan, memory, records, boxes, skipped, scene.views)
+
+
+def bands(plan: Plan, memory: Memory, scene: Scene, tiles: Tiles) -> Iterator[Tiles]:
+    """Yield `tiles`, or the same with lists for some rows after the other.
+
+    A face that is felt everywhere is listed in every tile. Lists of faces x tiles are not kept:
+    they are made for as many rows as `MOST_ENTRIES` allows, and made again for the adjoint.
+    """
+    if not tiles.bands:
+        yield tiles
+    for rows in tiles.bands:
+        yield _collect_on_cpu(
+            plan, memory, tiles.records, tiles.boxes, tiles.skipped, scene.views, rows
+        )
+
+
+def _collect_on_cpu(
+    plan: Plan,
+    memory: Memory,
+    records: Array,
+    boxes: Array,
+    skipped: Array,
+    views: Array,
+    rows: tuple[int, int],
+) -> Tiles:
+    """List the faces of some tile rows; only say how to part the rows if lists are too long."""
+    n, n_tiles = plan.n_faces, plan.n_tiles
+    # Enough tasks to share, few enough that their counters stay small.
+    n_chunks = max(1, min(8, 8 // plan.n_views))
+    count, scan, fill = tile_kernels(plan.variant.dtype)
+    frame = (records, boxes, views, plan.n_views, n_chunks, *plan.extent, *plan.tiles, *rows)
+    face_entries, chunk_entries = memory.integers(n), memory.integers(n_tiles, n_chunks)
+    launch(count, *frame, face_entries, chunk_entries)
+    face_start, tile_start = memory.integers(n + 1), memory.integers(n_tiles + 1)
+    total = memory.integers(1)
+    launch(scan, n, n_tiles, n_chunks, face_entries, face_start, chunk_entries, tile_start, total)
+    entries = memory.read_integer(total, 0)
+    tiles = Tiles(records, boxes, skipped, entries, face_start, tile_start, None, None, rows=rows)
+    if entries > MOST_ENTRIES and rows[1] - rows[0] > 1:
+        return replace(tiles, bands=_part(plan, memory, tiles))
+    _check(entries)
+    entry_face, entry_slot, entry_blocks = (memory.integers(entries) for _ in range(3))
+    launch(fill, *frame, face_start, chunk_entries, entry_face, entry_slot, entry_blocks)
+    return replace(tiles, entry_face=entry_face, entry_slot=entry_slot, entry_blocks=entry_blocks)
+
+
+def _part(plan: Plan, memory: Memory, tiles: Tiles) -> tuple[tuple[int, int], ...]:
+    """Cut the tile rows into bands of at most MOST_ENTRIES entries, or of one row."""
+    first, end = tiles.rows
+    if tiles.n_entries >= LARGEST:  # too many to count by row
+        return tuple((row, row + 1) for row in range(first, end))
+    n_rows, n_columns = plan.tiles
+    bands, begin, filled = [], first, 0
+    for row in range(first, end):
+        before = [(b * n_rows + row) * n_columns for b in range(plan.n_views)]
+        in_row = sum(
+            memory.read_integer(tiles.tile_start, t + n_columns)
+            - memory.read_integer(tiles.tile_start, t)
+            for t in before
+        )
+        if row > begin and filled + in_row > MOST_ENTRIES:
+            bands.append((begin, row))
+            begin, filled = row, 0
+        filled += in_row
+    return (*bands, (begin, end))
+
+
+def _collect_on_gpu(
+    plan: Plan, memory: Memory, records: Array, boxes: Array, skipped: Array, views: Array
+) -> Tiles:
+    n, n_tiles = plan.n_faces, plan.n_tiles
+    count, emit = entry_kernels(plan.variant.dtype)
+    sort_pass, finish = sort_kernels()
+    face_start = memory.integers(n + 1)
+    frame = plan.extent
+    launch(count, records, boxes, n, *frame, face_start, memory.integers(scan_scratch(n)))
+    entries = memory.read_integer(face_start, n)
+    _check(entries)
+    slot_face, tile, slot = (memory.integers(entries) for _ in range(3))
+    launch(
+        emit, records, boxes, views, plan.n_views, n, *frame, *plan.tiles,
+        face_start, slot_face, tile, slot,
+    )  # fmt: skip
+    runs = sort_runs(entries)
+    tile_out, slot_out = memory.integers(entries), memory.integers(entries)
+    places = memory.integers(DIGITS * runs + 1)
+    scratch = memory.integers(scan_scratch(DIGITS * runs))
+    for shift in sort_shifts(n_tiles):
+        launch(sort_pass, entries, runs, shift, tile, slot, tile_out, slot_out, places, scratch)
+        tile, tile_out, slot, slot_out = tile_out, tile, slot_out, slot
+    tile_start, entry_face = memory.integers(n_tiles + 1), memory.integers(entries)
+    launch(finish, entries, n_tiles, tile, slot, slot_face, tile_start, entry_face)
+    return Tiles(
+        records, boxes, skipped, entries, face_start, tile_start, entry_face, slot, entry_tile=tile
+    )
+
+
+def _check(entries: int) -> None:
+    if entries >= LARGEST:
+        raise ArgumentError(
+            "the faces touch 2**31 (tile, face) pairs or more; render fewer views at once, or use "
+            "a smaller sigma or a larger dist_eps."
+        )

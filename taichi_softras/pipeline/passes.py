@@ -1,0 +1,179 @@
+"""Forward and adjoint: which kernels run, in which order."""
+
+from dataclasses import dataclass
+
+from taichi_softras import runtime
+from taichi_softras.fast_launch import launch
+from taichi_softras.kernels import raster_cpu, raster_gpu
+from taichi_softras.kernels.gather import (
+    PARTS,
+    background_kernel,
+    gather_kernels,
+    softness_kernel,
+)
+from taichi_softras.kernels.types import STATE
+from taichi_softras.pipeline.binning import Tiles, bands, bin_faces
+from taichi_softras.pipeline.plan import Array, Memory, Plan, Scene
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What forward leaves: results, and what the adjoint needs."""
+
+    tiles: Tiles
+    alpha: Array  # [P]
+    image: Array  # [P, C]
+    depth: Array  # [P], or [1] without colour
+    state: Array  # [P, STATE]
+    winner: Array  # [P] with hard colour, else [1]
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """What the adjoint leaves; None where nothing was asked for."""
+
+    corners: Array | None  # [N, 3, 3]
+    attributes: Array | None  # [M, 3, C]
+    background: Array | None  # [P, C]
+    softness: Array | None  # [2] times Plan.softness_scales
+
+
+def forward(plan: Plan, memory: Memory, scene: Scene) -> Rendered:
+    """Render all views; hold `runtime.launch_lock`."""
+    variant, pixels = plan.variant, plan.pixels
+    tiles = bin_faces(plan, memory, scene)
+    rendered = Rendered(
+        tiles,
+        alpha=memory.reals(pixels),
+        image=memory.reals(pixels, variant.channels),
+        depth=memory.reals(pixels if variant.color != "none" else 1),
+        state=memory.reals(pixels, STATE),
+        winner=memory.integers(pixels if variant.color == "hard" else 1),
+    )
+    for part in bands(plan, memory, scene, tiles):
+        _draw(plan, memory, scene, part, rendered)
+    return rendered
+
+
+def _draw(plan: Plan, memory: Memory, scene: Scene, tiles: Tiles, rendered: Rendered) -> None:
+    """Launch the forward driver on the tiles that have lists."""
+    scene_arrays = (scene.attributes, scene.views, tiles.tile_start, tiles.entry_face)
+    pixel_arrays = (
+        scene.background, plan.background_rows, plan.n_views, *plan.numbers,
+        plan.far, plan.background_depth,
+        rendered.alpha, rendered.image, rendered.depth, rendered.state, rendered.winner,
+    )  # fmt: skip
+    if runtime.backend() == "cpu":
+        launch(
+            raster_cpu.forward_kernel(plan.variant),
+            tiles.records, *scene_arrays, tiles.entry_blocks, *pixel_arrays,
+            *tiles.rows, runtime.thread_count(), memory.zeros(1),
+        )  # fmt: skip
+    else:
+        launch(
+            raster_gpu.forward_kernel(plan.variant),
+            tiles.records, tiles.boxes, *scene_arrays, *pixel_arrays,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Which gradients the adjoint is asked for."""
+
+    corners: bool
+    attributes: bool
+    background: bool
+    softness: bool
+
+
+def adjoint(
+    plan: Plan,
+    memory: Memory,
+    scene: Scene,
+    rendered: Rendered,
+    d_alpha: Array,
+    d_image: Array,
+    d_depth: Array,
+    *,
+    corners: bool,
+    attributes: bool,
+    background: bool,
+    softness: bool,
+) -> Gradients:
+    """Pull gradients of the images back to what is asked for; hold `runtime.launch_lock`."""
+    variant, colored = plan.variant, plan.variant.channels > 0
+    needs = Needs(corners, attributes and colored, background and colored, softness)
+    on_cpu = runtime.backend() == "cpu"
+    softness_rows = plan.n_tiles if on_cpu else rendered.tiles.n_entries
+    found = Gradients(
+        memory.reals(plan.n_faces, 3, 3) if needs.corners else None,
+        memory.reals(plan.n_attributes, 3, variant.channels) if needs.attributes else None,
+        memory.reals(plan.pixels, variant.channels) if needs.background else None,
+        memory.reals(2) if needs.softness else None,
+    )
+    d_softness = memory.reals(softness_rows if softness else 1, 2)
+    d_images = (d_alpha, d_image, d_depth)
+    for i, part in enumerate(bands(plan, memory, scene, rendered.tiles)):
+        slots = _pull(plan, memory, scene, part, rendered, d_images, d_softness, needs)
+        _gather(plan, part, slots, found, more=i > 0)
+    if needs.background:
+        launch(
+            background_kernel(variant.dtype, variant.color),
+            plan.pixels, variant.channels, 1.0 / plan.tau, plan.background_depth,
+            rendered.state, rendered.winner, d_image, found.background,
+        )  # fmt: skip
+    if needs.softness:
+        launch(
+            softness_kernel(variant.dtype, variant.color),
+            softness_rows, plan.pixels, variant.channels, plan.background_rows,
+            1.0 / plan.tau, plan.far, plan.background_depth, d_softness, scene.background,
+            rendered.image, rendered.depth, rendered.state, d_image, d_depth,
+            memory.reals(PARTS, 2), found.softness,
+        )  # fmt: skip
+    return found
+
+
+def _pull(
+    plan: Plan,
+    memory: Memory,
+    scene: Scene,
+    tiles: Tiles,
+    rendered: Rendered,
+    d_images: tuple[Array, Array, Array],
+    d_softness: Array,
+    needs: Needs,
+) -> Array:
+    """Launch the adjoint driver on the tiles that have lists; return the gradient slots."""
+    kernels = raster_cpu if runtime.backend() == "cpu" else raster_gpu
+    kernel = kernels.adjoint_kernel(plan.variant, needs.corners, needs.attributes, needs.softness)
+    slots = memory.reals(tiles.n_entries, plan.variant.slot_width)
+    images = (rendered.image, rendered.depth, rendered.state)
+    if kernels is raster_cpu:
+        launch(
+            kernel, tiles.records, scene.attributes, scene.views, tiles.tile_start,
+            tiles.entry_face, tiles.entry_slot, tiles.entry_blocks, plan.n_views, *plan.numbers,
+            *images, rendered.winner, *d_images, slots, d_softness,
+            *tiles.rows, runtime.thread_count(), memory.zeros(1),
+        )  # fmt: skip
+    else:
+        pixels = memory.reals(plan.pixels, raster_gpu.pixel_width(plan.variant.channels))
+        launch(raster_gpu.pixel_kernel(plan.variant), plan.pixels, *images, *d_images, pixels)
+        launch(
+            kernel, tiles.records, tiles.boxes, scene.attributes, scene.views, tiles.n_entries,
+            tiles.entry_tile, tiles.entry_face, tiles.entry_slot, *plan.numbers,
+            pixels, rendered.winner, slots, d_softness,
+        )  # fmt: skip
+    return slots
+
+
+def _gather(plan: Plan, tiles: Tiles, slots: Array, found: Gradients, *, more: bool) -> None:
+    """Sum each face's slots, to what is there already if there is `more`."""
+    variant = plan.variant
+    gather_corners, gather_attributes = gather_kernels(variant.dtype, variant.color != "none")
+    if found.corners is not None:
+        launch(gather_corners, plan.n_faces, tiles.face_start, slots, int(more), found.corners)
+    if found.attributes is not None:
+        launch(
+            gather_attributes, plan.n_attributes, tiles.face_start, slots, variant.channels,
+            plan.n_faces // max(plan.n_attributes, 1), int(more), found.attributes,
+        )  # fmt: skip

@@ -1,0 +1,169 @@
+"""What a launch needs: numbers, and arrays from whoever owns the memory."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from taichi_softras import runtime
+from taichi_softras.kernels.fragment import Variant
+from taichi_softras.kernels.types import TILE
+from taichi_softras.settings import RasterSettings
+
+Array = Any
+"""A torch tensor or a `ti.ndarray`; the first axis may be longer than what is used of it, and an
+empty array is replaced by any other of its rank: kernels take their counts as numbers."""
+
+UNBOUNDED = 1e15
+"""Reach of a face when dist_eps is 0: beyond any NDC coordinate, and finite when squared."""
+
+
+class Memory(Protocol):
+    """Where the arrays of one rendering come from; they live as long as it does.
+
+    No axis of what it returns is 0: backends differ on empty arrays.
+    """
+
+    def reals(self, *shape: int) -> Array:
+        """Return an uninitialised array of the rendering's dtype."""
+
+    def integers(self, *shape: int) -> Array:
+        """Return an uninitialised int32 array."""
+
+    def zeros(self, n: int) -> Array:
+        """Return n int32 zeros."""
+
+    def read_integer(self, array: Array, index: int) -> int:
+        """Return one number of an int32 array, once everything that writes it has run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a launch needs beside arrays."""
+
+    variant: Variant
+    cull: str
+    size: tuple[int, int]
+    sigma: float
+    gamma: float
+    eps: float
+    dist_eps: float
+    near: float
+    far: float
+    n_views: int
+    n_faces: int
+    """Corner records of all views."""
+    n_attributes: int
+    """Attribute records; fewer than faces where views share them."""
+    background_rows: int
+    """1, or one a pixel."""
+
+    @classmethod
+    def of(
+        cls,
+        settings: RasterSettings,
+        *,
+        dtype: str,
+        channels: int,
+        size: tuple[int, int],
+        n_views: int,
+        n_faces: int,
+        n_attributes: int,
+        background_rows: int,
+        orthographic: bool = False,
+    ) -> "Plan":
+        """Plan a rendering; `dtype` is "float32" or "float64"."""
+        variant = Variant(
+            dtype=runtime.taichi_dtype(dtype),
+            channels=channels,
+            distance=settings.distance,
+            alpha=settings.alpha,
+            color=settings.color,
+            clip=settings.clip,
+            perspective=settings.perspective_correct and not orthographic,
+            linear_depth=orthographic,
+        )
+        return cls(
+            variant=variant,
+            cull=settings.cull,
+            size=size,
+            sigma=_number(settings.sigma),
+            gamma=_number(settings.gamma),
+            eps=settings.eps,
+            dist_eps=settings.dist_eps,
+            near=settings.near,
+            far=settings.far,
+            n_views=n_views,
+            n_faces=n_faces,
+            n_attributes=n_attributes,
+            background_rows=background_rows,
+        )
+
+    @property
+    def reach(self) -> float:
+        """Distance, in the metric's unit, beyond which D < dist_eps."""
+        if self.variant.distance == "hard":
+            return 0.0
+        if self.dist_eps == 0.0:
+            return UNBOUNDED
+        return min(math.sqrt(self.sigma * math.log(1.0 / self.dist_eps - 1.0)), UNBOUNDED)
+
+    @property
+    def tau(self) -> float:
+        """Depth difference that changes a softmax weight by e."""
+        return self.gamma * (self.far - self.near)
+
+    @property
+    def background_depth(self) -> float:
+        """Depth whose normalised value is eps."""
+        return self.far - self.eps * (self.far - self.near)
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of all views."""
+        return self.n_views * self.size[0] * self.size[1]
+
+    @property
+    def tiles(self) -> tuple[int, int]:
+        """Rows and columns of tiles in a view."""
+        return -(-self.size[0] // TILE), -(-self.size[1] // TILE)
+
+    @property
+    def n_tiles(self) -> int:
+        """Tiles of all views."""
+        return self.n_views * self.tiles[0] * self.tiles[1]
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        """Height and width, as kernels take them that compute with both."""
+        return float(self.size[0]), float(self.size[1])
+
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        """Scalars that the forward and the adjoint driver share, in their order."""
+        return (
+            *self.size,
+            float(min(self.size)),
+            1.0 / self.sigma,
+            self.reach**2,
+            self.tau,
+            1.0 / self.tau,
+        )
+
+    @property
+    def softness_scales(self) -> tuple[float, float]:
+        """What the sums of `softness_kernel` are multiplied by to be dL/dsigma and dL/dgamma."""
+        return -1.0 / self.sigma, 1.0 / (self.tau * self.gamma)
+
+
+def _number(value: Any) -> float:
+    return float(value.detach()) if hasattr(value, "detach") else float(value)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Arrays that a rendering reads, in the layout of `inputs.RasterInputs`."""
+
+    corners: Array  # [N, 3, 3]
+    attributes: Array  # [M, 3, C]
+    views: Array  # [B, 3] int32
+    background: Array  # [1, C] or [B * H * W, C]
