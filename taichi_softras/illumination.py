@@ -98,14 +98,7 @@ def illuminate(
     factor = surface.mesh.vertices.new_zeros((1, 1, 3))
     highlights = None
     if material.shiny:
-        specular, color, shininess = surface.values(
-            material, specular_intensity="", specular_color="3", shininess=""
-        )
-        if bool((shininess <= 0.0).any()):
-            raise ArgumentError(
-                f"`Material.shininess` must be positive, got {float(shininess.min())}."
-            )
-        specular, shininess = (specular[:, None] * color)[:, None], shininess[:, None, None]
+        specular, shininess = _specular(material, surface)
     for light in lights:
         if isinstance(light, AmbientLight):
             intensity, color = surface.values(light, intensity="", color="3")
@@ -150,6 +143,18 @@ def _rays(light: DirectionalLight | PointLight, surface: Surface) -> tuple[Tenso
     weaker = torch.where(usable, weaker, torch.ones_like(weaker))
     arriving = (intensity[:, None] * color)[:, None] / weaker
     return torch.where(usable, arriving, torch.zeros_like(arriving)), towards
+
+
+def _specular(material: Material, surface: Surface) -> tuple[Tensor, Tensor]:
+    """Return the strength [B, 1, 3] and the exponent [B, 1, 1] of highlights."""
+    intensity, color, shininess = surface.values(
+        material, specular_intensity="", specular_color="3", shininess=""
+    )
+    if bool((shininess <= 0.0).any()):
+        raise ArgumentError(
+            f"`Material.shininess` must be positive, got {float(shininess.detach().min())}."
+        )
+    return (intensity[:, None] * color)[:, None], shininess[:, None, None]
 
 
 def _highlight(surface: Surface, towards: Tensor, shininess: Tensor) -> Tensor:

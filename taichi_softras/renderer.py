@@ -10,10 +10,10 @@ from taichi_softras.camera import Camera
 from taichi_softras.errors import ArgumentError, ShapeError
 from taichi_softras.inputs import Rendering
 from taichi_softras.intrinsics import Size, check_size
-from taichi_softras.lights import LightSource, Material
+from taichi_softras.lights import Material
 from taichi_softras.mesh import Mesh
 from taichi_softras.settings import RasterSettings
-from taichi_softras.shading import Light, shade
+from taichi_softras.shading import Lights, shade
 from taichi_softras.skipped import warn_about_skipped
 from taichi_softras.torch_bridge import rasterize
 
@@ -25,7 +25,7 @@ def render(
     *,
     settings: RasterSettings | None = None,
     background: float | Sequence[float] | Tensor | None = None,
-    light: Light | LightSource | Sequence[Light | LightSource] | None = None,
+    light: Lights | None = None,
     material: Material | None = None,
 ) -> Rendering:
     """Render a mesh from a batch of cameras, differentiably.
@@ -83,7 +83,7 @@ def render(
 def _lit_one_by_one(
     meshes: Sequence[Mesh],
     camera: Camera,
-    light: Light | LightSource | Sequence[Light | LightSource] | None,
+    light: Lights | None,
     material: Material | None,
 ) -> list[Mesh]:
     """Light different meshes, each as its own view sees it; refuse another number of views."""

@@ -36,6 +36,9 @@ class Light:
     """World direction *towards* the light, of any length above zero. [3] or [L, 3]"""
 
 
+Lights = Light | LightSource | Sequence[Light | LightSource]
+
+
 def lambert(colors: Tensor, normals: Tensor, light: Light | None = None) -> Tensor:
     """Light colours: colour * (ambient + sum over lights of directional * relu(n . direction)).
 
@@ -59,7 +62,7 @@ def lambert(colors: Tensor, normals: Tensor, light: Light | None = None) -> Tens
 
 def shade(
     mesh: Mesh,
-    light: Light | LightSource | Sequence[Light | LightSource] | None = None,
+    light: Lights | None = None,
     *,
     material: Material | None = None,
     camera: Camera | None = None,

@@ -18,6 +18,7 @@ from taichi_softras import (
     shade,
     shapes,
 )
+from taichi_softras.illumination import Surface
 
 DARK = AmbientLight(intensity=0.0)
 MIRROR = Material(specular_intensity=1.0, shininess=20.0)
@@ -245,6 +246,20 @@ def test_no_nan_spreads(attenuation, at):
         assert colors.isfinite().all()
         for grad in torch.autograd.grad(colors.square().sum(), inputs):
             assert grad.isfinite().all()
+
+
+def test_a_light_costs_only_what_it_uses(monkeypatch):
+    def asked(_):
+        raise AssertionError("nothing of this is needed")
+
+    monkeypatch.setattr(Mesh, "corners", property(asked))
+    assert first(shade(WALL, AmbientLight()))[0] == 0.5
+    monkeypatch.undo()
+    monkeypatch.setattr(Surface, "points", property(asked))
+    monkeypatch.setattr(Surface, "towards_eye", property(asked))
+    camera = Camera.orbit(3.0, 0.0, 0.0)
+    lights = [DirectionalLight(), SphericalHarmonics(coefficients=torch.ones(9, 3))]
+    assert first(shade(WALL, lights, material=Material(), camera=camera))[0] > 0.0
 
 
 def test_lights_materials_and_eyes_may_be_one_a_view():
