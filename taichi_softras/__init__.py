@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from taichi_softras.io import save_mesh as save_mesh
     from taichi_softras.io import save_posed_images as save_posed_images
     from taichi_softras.io import save_video as save_video
+    from taichi_softras.lights import AmbientLight as AmbientLight
+    from taichi_softras.lights import DirectionalLight as DirectionalLight
+    from taichi_softras.lights import Material as Material
+    from taichi_softras.lights import PointLight as PointLight
+    from taichi_softras.lights import SphericalHarmonics as SphericalHarmonics
     from taichi_softras.mesh import Mesh as Mesh
     from taichi_softras.renderer import render as render
     from taichi_softras.runtime import init as init
@@ -39,19 +44,24 @@ if TYPE_CHECKING:
 _SUBMODULES = ("losses", "reference", "shapes", "tape")
 
 _HOMES = {
+    "AmbientLight": "lights",
     "ArgumentError": "errors",
     "BackendError": "errors",
     "Camera": "camera",
     "DerivativeError": "errors",
+    "DirectionalLight": "lights",
     "FileError": "errors",
     "Light": "shading",
+    "Material": "lights",
     "Mesh": "mesh",
+    "PointLight": "lights",
     "PosedImages": "io",
     "RasterSettings": "settings",
     "Rendering": "inputs",
     "ShapeError": "errors",
     "SkippedFaces": "skipped",
     "SoftRasError": "errors",
+    "SphericalHarmonics": "lights",
     "init": "runtime",
     "load_image": "io",
     "load_mesh": "io",

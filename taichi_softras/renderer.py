@@ -10,9 +10,10 @@ from taichi_softras.camera import Camera
 from taichi_softras.errors import ArgumentError, ShapeError
 from taichi_softras.inputs import Rendering
 from taichi_softras.intrinsics import Size, check_size
+from taichi_softras.lights import Material
 from taichi_softras.mesh import Mesh
 from taichi_softras.settings import RasterSettings
-from taichi_softras.shading import Light, shade
+from taichi_softras.shading import Lights, shade
 from taichi_softras.skipped import warn_about_skipped
 from taichi_softras.torch_bridge import rasterize
 
@@ -24,13 +25,14 @@ def render(
     *,
     settings: RasterSettings | None = None,
     background: float | Sequence[float] | Tensor | None = None,
-    light: Light | None = None,
+    light: Lights | None = None,
+    material: Material | None = None,
 ) -> Rendering:
     """Render a mesh from a batch of cameras, differentiably.
 
-    Gradients reach vertices, colours, every tensor of the camera and of the light, the
-    background, sigma and gamma. Faces that cross the near plane are clipped there; faces wholly
-    nearer contribute nothing.
+    Gradients reach vertices, colours, every tensor of the camera, the lights and the material,
+    the background, sigma and gamma. Faces that cross the near plane are clipped there; faces
+    wholly nearer contribute nothing.
 
     Args:
         mesh: One mesh for all views, one with vertices [B, V, 3], or B different meshes.
@@ -38,7 +40,9 @@ def render(
         size: Image height and width in pixels, or one side of a square; by default the camera's.
         settings: How triangles become pixels.
         background: What is behind the mesh: a number, [C], or an image [B, H, W, C]; 0 if None.
-        light: Shades the mesh's colours before rendering; None draws them as they are.
+        light: One light or any number of them, which shade the mesh's colours at its vertices or
+            faces before rendering, as `shade` does; None draws them as they are.
+        material: How lit surfaces shine; matte by default.
 
     Returns:
         image [B, H, W, C] with the mesh's colour channels (3 if it has no colours: white, or
@@ -53,12 +57,15 @@ def render(
     if size is None:
         raise ArgumentError("`size` must be given: this camera has no `image_size`.")
     height_width = check_size("size", size)
-    meshes = [mesh] if isinstance(mesh, Mesh) else list(mesh)
-    lit = [m if light is None else shade(m, light) for m in meshes]
+    if light is None and material is not None:
+        raise ArgumentError("`material` shows under a light only; give a `light` too.")
     if isinstance(mesh, Mesh):
-        parts = _triangles(lit[0], camera, height_width, settings.near)
+        lit = mesh if light is None else shade(mesh, light, material=material, camera=camera)
+        parts = _triangles(lit, camera, height_width, settings.near)
     else:
-        parts = _concatenate(lit, camera, height_width, settings.near)
+        parts = _concatenate(
+            _lit_one_by_one(mesh, camera, light, material), camera, height_width, settings.near
+        )
     rendering = rasterize(
         parts.corners_ndc,
         parts.attributes,
@@ -71,6 +78,34 @@ def render(
     skipped = rendering.skipped._replace(behind=rendering.skipped.behind + parts.behind)
     warn_about_skipped(skipped)
     return rendering._replace(skipped=skipped)
+
+
+def _lit_one_by_one(
+    meshes: Sequence[Mesh],
+    camera: Camera,
+    light: Lights | None,
+    material: Material | None,
+) -> list[Mesh]:
+    """Light different meshes, each as its own view sees it; refuse another number of views."""
+    if not meshes:
+        raise ArgumentError("`mesh` must hold at least one mesh, got an empty sequence.")
+    if len(camera) not in (1, len(meshes)):
+        raise ShapeError(
+            f"`mesh` holds {len(meshes)} meshes, but `camera` holds {len(camera)} views; give one "
+            "camera for all meshes or one for each."
+        )
+    if light is None:
+        return list(meshes)
+    lit = [
+        shade(mesh, light, material=material, camera=camera[i % len(camera)])
+        for i, mesh in enumerate(meshes)
+    ]
+    if any(a.vertices.ndim != b.vertices.ndim for a, b in zip(lit, meshes, strict=True)):
+        raise ShapeError(
+            "`light` and `material` must be the same for all of a sequence of meshes, got one a "
+            "view; shade each mesh by its own with `shade`."
+        )
+    return lit
 
 
 class _Triangles(NamedTuple):
@@ -143,13 +178,6 @@ def _concatenate(
     meshes: list[Mesh], camera: Camera, size: tuple[int, int], near: float
 ) -> _Triangles:
     """Project different meshes, one a view."""
-    if not meshes:
-        raise ArgumentError("`mesh` must hold at least one mesh, got an empty sequence.")
-    if len(camera) not in (1, len(meshes)):
-        raise ShapeError(
-            f"`mesh` holds {len(meshes)} meshes, but `camera` holds {len(camera)} views; give one "
-            "camera for all meshes or one for each."
-        )
     for i, mesh in enumerate(meshes):
         if mesh.vertices.ndim == 3:
             raise ShapeError(

@@ -1,4 +1,4 @@
-"""Lambert shading of mesh colours, differentiable in the mesh and in the light."""
+"""Shading of mesh colours at vertices or faces, differentiable in the mesh and in the lights."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from taichi_softras.camera import Camera
 from taichi_softras.errors import ArgumentError, ShapeError, check_shape
+from taichi_softras.illumination import Surface, illuminate
+from taichi_softras.lights import AmbientLight, DirectionalLight, LightSource, Material, Numbers
 from taichi_softras.mesh import Mesh
 from taichi_softras.transforms import check_finite, normalize, promote
-
-Numbers = float | Sequence[float] | Sequence[Sequence[float]] | Tensor
 
 # What a mesh without colours looks like.
 _GREY = 0.7
@@ -35,6 +36,9 @@ class Light:
     """World direction *towards* the light, of any length above zero. [3] or [L, 3]"""
 
 
+Lights = Light | LightSource | Sequence[Light | LightSource]
+
+
 def lambert(colors: Tensor, normals: Tensor, light: Light | None = None) -> Tensor:
     """Light colours: colour * (ambient + sum over lights of directional * relu(n . direction)).
 
@@ -48,36 +52,116 @@ def lambert(colors: Tensor, normals: Tensor, light: Light | None = None) -> Tens
     Returns:
         Lit colours, broadcast over the leading axes of both. [..., N, 3 or 4]
     """
-    if colors.ndim == 0 or colors.shape[-1] not in (3, 4):
-        raise ShapeError(
-            f"`colors` must have 3 or 4 channels to be lit, got shape {list(colors.shape)}."
-        )
+    _check_colors(colors)
     if normals.ndim == 0 or normals.shape[-1] != 3:
         raise ShapeError(f"`normals` must have shape [..., 3], got {list(normals.shape)}.")
     ambient, directional, direction = _light_tensors(light or Light(), normals)
     facing = (normals @ direction.mT).relu()  # [..., N, L]
-    lit = colors[..., :3] * (ambient + facing @ directional)
-    if colors.shape[-1] == 3:
-        return lit
-    return torch.cat([lit, colors[..., 3:].expand(*lit.shape[:-1], 1)], dim=-1)
+    return _with_alpha_of(colors, colors[..., :3] * (ambient + facing @ directional))
 
 
-def shade(mesh: Mesh, light: Light | None = None) -> Mesh:
+def shade(
+    mesh: Mesh,
+    light: Lights | None = None,
+    *,
+    material: Material | None = None,
+    camera: Camera | None = None,
+) -> Mesh:
     """Replace a mesh's colours by lit ones.
 
-    Vertex colours are lit by smooth vertex normals, face colours by flat face normals; a mesh
-    without colours becomes grey at its vertices. Lit colours are not clamped.
+    Vertex colours are lit by smooth vertex normals (Gouraud shading), face colours by flat face
+    normals at the faces' centroids; a mesh without colours becomes grey at its vertices. Under a
+    material with `flat=True` vertex colours become face colours, the mean of each face's corners.
+    Lit colours are not clamped.
 
     Args:
         mesh: With 3 or 4 colour channels, or none.
-        light: The light; by default `Light()`.
+        light: One light or any number of them, which add up; by default `Light()`.
+        material: Highlights, and flat faces; by default neither.
+        camera: Whose eye sees the highlights; nothing else needs it.
+
+    Returns:
+        The lit mesh. Lights, materials or highlights of B views make it B meshes: vertices
+        [B, V, 3] and colours [B, V or F, C].
+
+    Raises:
+        ShapeError: A light has another shape, or mesh, camera and lights other numbers of views.
+        ArgumentError: A value cannot be used, or highlights lack a camera.
     """
+    if material is not None or not (light is None or isinstance(light, Light)):
+        return _illuminated(mesh, light, material or Material(), camera)
     if mesh.face_colors is not None:
         return mesh.replace(face_colors=lambert(mesh.face_colors, mesh.face_normals, light))
-    colors = mesh.vertex_colors
-    if colors is None:
-        colors = torch.full_like(mesh.vertices, _GREY, requires_grad=False)
-    return mesh.replace(vertex_colors=lambert(colors, mesh.vertex_normals, light))
+    return mesh.replace(vertex_colors=lambert(_vertex_colors(mesh), mesh.vertex_normals, light))
+
+
+def _illuminated(mesh: Mesh, light: object, material: Material, camera: Camera | None) -> Mesh:
+    """Light a mesh by any lights."""
+    lights = _light_sources(light, mesh.vertices)
+    flat = material.flat or mesh.face_colors is not None
+    if mesh.face_colors is not None:
+        colors = mesh.face_colors
+    else:
+        colors = _vertex_colors(mesh)
+        colors = mesh.at_corners(colors).mean(dim=-2) if flat else colors
+    _check_colors(colors)
+    surface = Surface(mesh, flat=flat, camera=camera)
+    if colors.ndim == 3:
+        surface.agree("colors", colors.shape[0])
+    factor, highlights = illuminate(surface, lights, material)
+    lit = colors[..., :3] * factor
+    lit = _with_alpha_of(colors, lit if highlights is None else lit + highlights)
+    if lit.shape[0] > 1:
+        mesh = mesh.replace(vertices=mesh.vertices.expand(lit.shape[0], -1, -1))
+    elif colors.ndim == 2:
+        lit = lit[0]
+    if flat:
+        return mesh.replace(vertex_colors=None, face_colors=lit)
+    return mesh.replace(vertex_colors=lit)
+
+
+def _light_sources(light: object, like: Tensor) -> list[LightSource]:
+    """Return one light or many as a list, each `Light` taken apart."""
+    given = list(light) if isinstance(light, list | tuple) else [light]
+    sources: list[LightSource] = []
+    for i, item in enumerate(given):
+        if isinstance(item, LightSource):
+            sources.append(item)
+        elif item is None or isinstance(item, Light):
+            ambient, colors, directions = _light_tensors(item or Light(), like)
+            sources.append(AmbientLight(intensity=1.0, color=ambient))
+            sources += [
+                DirectionalLight(intensity=1.0, color=color, direction=direction)
+                for color, direction in zip(colors, directions, strict=True)
+            ]
+        else:
+            name = f"light[{i}]" if isinstance(light, list | tuple) else "light"
+            raise ArgumentError(
+                f"`{name}` must be a Light, AmbientLight, DirectionalLight, PointLight or "
+                f"SphericalHarmonics, got {type(item).__name__}."
+            )
+    return sources
+
+
+def _vertex_colors(mesh: Mesh) -> Tensor:
+    """Return the vertices' colours, grey where the mesh has none. [..., V, C]."""
+    if mesh.vertex_colors is not None:
+        return mesh.vertex_colors
+    return torch.full_like(mesh.vertices, _GREY, requires_grad=False)
+
+
+def _check_colors(colors: Tensor) -> None:
+    if colors.ndim == 0 or colors.shape[-1] not in (3, 4):
+        raise ShapeError(
+            f"`colors` must have 3 or 4 channels to be lit, got shape {list(colors.shape)}."
+        )
+
+
+def _with_alpha_of(colors: Tensor, lit: Tensor) -> Tensor:
+    """Join lit RGB with the colours' alpha where they have one. [..., N, 3 or 4]."""
+    if colors.shape[-1] == 3:
+        return lit
+    return torch.cat([lit, colors[..., 3:].expand(*lit.shape[:-1], 1)], dim=-1)
 
 
 def _light_tensors(light: Light, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -50,8 +50,10 @@ def promote_batch(**arguments: tuple[Any, str]) -> list[Tensor]:
     tensors = promote(**{name: value for name, (value, _) in arguments.items()})
     counts: dict[str, int] = {}
     for i, (name, (_, axes)) in enumerate(arguments.items()):
-        value = tensors[i][None] if tensors[i].ndim == len(axes.split()) else tensors[i]
-        check_shape(name, value.shape, f"B {axes}")
+        value = tensors[i]
+        single = value.ndim == len(axes.split())
+        check_shape(name, value.shape, axes if single else f"B {axes}")
+        value = value[None] if single else value
         check_finite(name, value)
         tensors[i], counts[name] = value, value.shape[0]
     views = max(counts.values(), key=lambda count: (count != 1, count))
