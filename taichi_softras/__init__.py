@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from taichi_softras.shading import shade as shade
     from taichi_softras.skipped import SkippedFaces as SkippedFaces
     from taichi_softras.torch_bridge import rasterize as rasterize
+    from taichi_softras.voxels import voxel_iou as voxel_iou
+    from taichi_softras.voxels import voxelize as voxelize
 
 _SUBMODULES = ("losses", "reference", "shapes", "tape")
 
@@ -73,6 +75,8 @@ _HOMES = {
     "save_posed_images": "io",
     "save_video": "io",
     "shade": "shading",
+    "voxel_iou": "voxels",
+    "voxelize": "voxels",
 }
 """The module that each public name lives in."""
 
