@@ -89,6 +89,21 @@ def test_pytorch3d_principal_points_in_ndc_and_pixels():
     same(screen, ndc)
 
 
+def test_pytorch3d_documents_these_two_as_one_camera():
+    """The example of https://pytorch3d.org/docs/cameras."""
+    R, T = IDENTITY, torch.zeros(3).double()
+    same(
+        from_pytorch3d(
+            R=R, T=T, focal_length=torch.tensor(76.8).double(), image_size=(128, 256), in_ndc=False,
+            principal_point=torch.tensor([115.2, 32.0]).double(),
+        ),
+        from_pytorch3d(
+            R=R, T=T, focal_length=torch.tensor(1.2).double(), image_size=(128, 256),
+            principal_point=torch.tensor([0.2, 0.5]).double(),
+        ),
+    )  # fmt: skip
+
+
 def test_pytorch3d_rotations_act_on_row_vectors():
     # 90 degrees about y, for columns: z becomes x
     R = rotation_from_axis_angle([0.0, 1.0, 0.0], torch.tensor(90.0).double()).mT
