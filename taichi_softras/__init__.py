@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from taichi_softras import camera_conventions as camera_conventions
     from taichi_softras import losses as losses
     from taichi_softras import reference as reference
     from taichi_softras import shapes as shapes
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from taichi_softras.voxels import voxel_iou as voxel_iou
     from taichi_softras.voxels import voxelize as voxelize
 
-_SUBMODULES = ("losses", "reference", "shapes", "tape")
+_SUBMODULES = ("camera_conventions", "losses", "reference", "shapes", "tape")
 
 _HOMES = {
     "AmbientLight": "lights",

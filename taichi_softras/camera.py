@@ -38,7 +38,8 @@ class Camera:
 
     World: right-handed, y up. View: OpenCV's axes, x right, y down, z forward (the depth).
     Half image heights as the unit keep the vertical field of view whatever the aspect ratio.
-    Build one with `orbit`, `look_at`, `from_matrices` or `from_opengl`.
+    Build one with `orbit`, `look_at`, `look`, `from_matrices` or `from_opengl`; the module
+    `camera_conventions` reads and writes those of other libraries.
     """
 
     view_from_world: Tensor
@@ -143,13 +144,30 @@ class Camera:
         forward = at - eye
         if bool((forward == 0.0).all(dim=-1).any()):
             raise ArgumentError("`eye` and `at` must differ: there is no direction to look in.")
-        lean = torch.linalg.cross(normalize(forward), normalize(up), dim=-1)
-        if bool((lean.detach().norm(dim=-1) < 1e-5).any()):
-            raise ArgumentError(
-                "`up` must not be zero or parallel to the line of sight `at - eye`; give another "
-                "`up`, or use Camera.orbit, which works at the poles."
-            )
-        rotation = rotation_looking_along(forward, up)
+        rotation = _looking_along("at - eye", forward, up)
+        return _posed(rotation, eye, scale, orthographic_height is not None, image_size)
+
+    @staticmethod
+    def look(
+        eye: Sequence[float] | Tensor,
+        direction: Sequence[float] | Tensor = (0.0, 0.0, -1.0),
+        up: Sequence[float] | Tensor = (0.0, 1.0, 0.0),
+        fov: Numbers = 60.0,
+        *,
+        orthographic_height: Numbers | None = None,
+        image_size: Size | None = None,
+    ) -> "Camera":
+        """Look from `eye` along `direction`, of any length above zero. [3] or [B, 3].
+
+        The other arguments and the errors are those of `look_at`.
+        """
+        eye, forward, up, scale = promote_batch(
+            eye=(eye, "3"), direction=(direction, "3"), up=(up, "3"),
+            **_scale_argument(fov, orthographic_height),
+        )  # fmt: skip
+        if bool((forward == 0.0).all(dim=-1).any()):
+            raise ArgumentError("`direction` must not be zero.")
+        rotation = _looking_along("direction", forward, up)
         return _posed(rotation, eye, scale, orthographic_height is not None, image_size)
 
     @staticmethod
@@ -383,6 +401,17 @@ def _scale_argument(fov: Any, orthographic_height: Any) -> dict[str, tuple[Any, 
     if orthographic_height is None:
         return {"fov": (fov, "")}
     return {"orthographic_height": (orthographic_height, "")}
+
+
+def _looking_along(name: str, forward: Tensor, up: Tensor) -> Tensor:
+    """Build `view_from_world` rotations, or say that `up` fits no line of sight. [B, 3, 3]."""
+    lean = torch.linalg.cross(normalize(forward), normalize(up), dim=-1)
+    if bool((lean.detach().norm(dim=-1) < 1e-5).any()):
+        raise ArgumentError(
+            f"`up` must not be zero or parallel to the line of sight `{name}`; give another "
+            "`up`, or use Camera.orbit, which works at the poles."
+        )
+    return rotation_looking_along(forward, up)
 
 
 def _posed(
