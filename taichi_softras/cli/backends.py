@@ -85,9 +85,7 @@ def _answer(name: str, task: str, arguments: list[str]) -> dict[str, Any]:
         runtime.init(name)  # type: ignore[arg-type]
     except BackendError:
         return {"missing": runtime.REMEDIES[name]}
-    device = "cuda" if name == "cuda" else "cpu"
-    if device == "cuda" and not _torch_has_cuda():
-        device = "cpu"
+    device = "cuda" if name == "cuda" and _torch_has_cuda() else "cpu"
     if task == "check":
         from taichi_softras.cli import selfcheck
 

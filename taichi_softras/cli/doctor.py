@@ -46,11 +46,11 @@ class DoctorArgs:
     def _compare(self, console: Console, reports: list[backends.Report]) -> bool:
         """Write the parity report; was everything within its limits?"""
         names = tuple(r.name for r in reports if r.status == "yes" and r.name != "cpu")
-        with Console(stderr=True).status("Comparing every option with the CPU (some minutes)"):
-            differences, missing = parity.compare(names)
         if not names:
             terminal.say("No backend beside the CPU: nothing to compare.", "yellow")
             return True
+        with Console(stderr=True).status("Comparing every option with the CPU (some minutes)"):
+            differences, missing = parity.compare(names)
         parity_report.print_table(console, differences)
         for name, trouble in missing.items():
             terminal.say(f"{name}: {trouble}", "red")

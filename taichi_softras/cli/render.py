@@ -14,6 +14,7 @@ from taichi_softras.camera import Camera
 from taichi_softras.cli import scene_folder, terminal
 from taichi_softras.cli.drawing import Drawing, laid_over, parse_color, prepare
 from taichi_softras.cli.render_options import (
+    MESH_HELP,
     CameraArgs,
     FolderArgs,
     LightArgs,
@@ -34,10 +35,6 @@ _OTHER_FILES = (
 )
 
 # tyro keeps the line breaks of docstrings, so what is longer than a line is said here.
-_MESH_HELP = (
-    "A file (.obj, .ply, .glb, .gltf, .stl, .off), or a built-in shape: "
-    f"{', '.join(scenes.SHAPES)}."
-)
 _OUT_HELP = (
     "What to write. A folder: RGBA pictures with poses in transforms.json, as `softras fit` reads "
     "them, and contact_sheet.png. FILE.png (.jpg, .webp, .bmp, .tif): one picture. FILE.gif or "
@@ -49,7 +46,7 @@ _OUT_HELP = (
 class RenderArgs:
     """Draw a mesh: a folder of posed pictures, one picture, or a turntable."""
 
-    mesh: Annotated[str, conf.Positional, conf.arg(metavar="MESH", help=_MESH_HELP)]
+    mesh: Annotated[str, conf.Positional, conf.arg(metavar="MESH", help=MESH_HELP)]
     out: Annotated[Path, conf.arg(aliases=["-o"], metavar="OUT", help=_OUT_HELP)]
     camera: CameraArgs = field(default_factory=CameraArgs)
     folder: FolderArgs = field(default_factory=FolderArgs)

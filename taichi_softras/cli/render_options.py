@@ -5,6 +5,14 @@ from typing import Annotated
 
 from tyro import conf
 
+from taichi_softras import scenes
+
+MESH_HELP = (
+    "A file (.obj, .ply, .glb, .gltf, .stl, .off), or a built-in shape: "
+    f"{', '.join(scenes.SHAPES)}."
+)
+"""Of commands that take a mesh."""
+
 _SUN = (0.3, 1.0, 0.6)
 
 

@@ -7,16 +7,13 @@ from typing import Annotated
 import torch
 from tyro import conf
 
-from taichi_softras import scenes, viewer
+from taichi_softras import viewer
 from taichi_softras.cli import terminal
+from taichi_softras.cli.render_options import MESH_HELP
 from taichi_softras.errors import ArgumentError, BackendError
 from taichi_softras.viewer.loop import Toolkit
 from taichi_softras.viewer.state import Fit, View
 
-_MESH_HELP = (
-    "A file (.obj, .ply, .glb, .gltf, .stl, .off), or a built-in shape: "
-    f"{', '.join(scenes.SHAPES)}."
-)
 _WINDOW_HELP = (
     "ggui needs a Vulkan device, legacy none; auto takes ggui where a GPU draws it. "
     "The wheel zooms in the legacy window only; right drag, i and o zoom in both."
@@ -27,7 +24,7 @@ _WINDOW_HELP = (
 class ViewArgs:
     """Look at a mesh while sigma and gamma change, at gradients, and at a fit as it runs."""
 
-    mesh: Annotated[str, conf.Positional, conf.arg(metavar="[MESH]", help=_MESH_HELP)] = "duck"
+    mesh: Annotated[str, conf.Positional, conf.arg(metavar="[MESH]", help=MESH_HELP)] = "duck"
     out: Annotated[Path, conf.arg(aliases=["-o"], metavar="OUT")] = Path("out/view")
     """Folder for what is saved."""
     view: View = "render"

@@ -7,6 +7,7 @@ runs on the tensors' device, arrays of Taichi elsewhere.
 from taichi_softras.pipeline.binning import Tiles as Tiles
 from taichi_softras.pipeline.binning import bin_faces as bin_faces
 from taichi_softras.pipeline.passes import Gradients as Gradients
+from taichi_softras.pipeline.passes import Needs as Needs
 from taichi_softras.pipeline.passes import Rendered as Rendered
 from taichi_softras.pipeline.passes import adjoint as adjoint
 from taichi_softras.pipeline.passes import forward as forward

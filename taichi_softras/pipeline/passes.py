@@ -1,6 +1,7 @@
 """Forward and adjoint: which kernels run, in which order."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from taichi_softras import runtime
 from taichi_softras.fast_launch import launch
@@ -76,8 +77,7 @@ def _draw(plan: Plan, memory: Memory, scene: Scene, tiles: Tiles, rendered: Rend
         )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Needs:
+class Needs(NamedTuple):
     """Which gradients the adjoint is asked for."""
 
     corners: bool
@@ -94,15 +94,13 @@ def adjoint(
     d_alpha: Array,
     d_image: Array,
     d_depth: Array,
-    *,
-    corners: bool,
-    attributes: bool,
-    background: bool,
-    softness: bool,
+    needs: Needs,
 ) -> Gradients:
     """Pull gradients of the images back to what is asked for; hold `runtime.launch_lock`."""
     variant, colored = plan.variant, plan.variant.channels > 0
-    needs = Needs(corners, attributes and colored, background and colored, softness)
+    needs = needs._replace(
+        attributes=needs.attributes and colored, background=needs.background and colored
+    )
     on_cpu = runtime.backend() == "cpu"
     softness_rows = plan.n_tiles if on_cpu else rendered.tiles.n_entries
     found = Gradients(
@@ -111,7 +109,7 @@ def adjoint(
         memory.reals(plan.pixels, variant.channels) if needs.background else None,
         memory.reals(2) if needs.softness else None,
     )
-    d_softness = memory.reals(softness_rows if softness else 1, 2)
+    d_softness = memory.reals(softness_rows if needs.softness else 1, 2)
     d_images = (d_alpha, d_image, d_depth)
     for i, part in enumerate(bands(plan, memory, scene, rendered.tiles)):
         slots = _pull(plan, memory, scene, part, rendered, d_images, d_softness, needs)

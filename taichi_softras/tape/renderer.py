@@ -10,7 +10,7 @@ from taichi_softras import pipeline, runtime
 from taichi_softras.device_memory import DeviceMemory
 from taichi_softras.errors import BackendError
 from taichi_softras.kernels.rows import pixel_kernels, softness_sum_kernel
-from taichi_softras.pipeline import Plan, Rendered, Scene
+from taichi_softras.pipeline import Needs, Plan, Rendered, Scene
 from taichi_softras.settings import RasterSettings
 from taichi_softras.skipped import SkippedFaces, warn_about_skipped
 from taichi_softras.tape.fields import CameraFields, Field, Fields, LightFields, has_gradient
@@ -230,10 +230,12 @@ class Renderer:
         self._take(alpha, self.image or alpha, self.depth or alpha, d_alpha, d_image, d_depth)
         found = pipeline.adjoint(
             plan, memory, kept.scene, kept.rendered, d_alpha, d_image, d_depth,
-            corners=True,
-            attributes=colored and (n.lit or has_gradient(self.colors)),
-            background=False,
-            softness=True,
+            Needs(
+                corners=True,
+                attributes=colored and (n.lit or has_gradient(self.colors)),
+                background=False,
+                softness=True,
+            ),
         )  # fmt: skip
         triangles = Triangles(found.corners, found.attributes)
         self._vertices.adjoint(memory, kept.snapshot, triangles)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from taichi_softras import pipeline
 from taichi_softras.kernels.types import STATE
-from taichi_softras.pipeline import Plan, Rendered, Scene
+from taichi_softras.pipeline import Needs, Plan, Rendered, Scene
 from taichi_softras.torch_bridge.memory import CopiedMemory, TorchMemory, launching, memory_for
 
 
@@ -48,15 +48,6 @@ class Leftovers(NamedTuple):
     """[P, 3], see `kernels.types.STATE`."""
     winner: Tensor
     """[P] with hard colour, else [1]."""
-
-
-class Needs(NamedTuple):
-    """Which gradients are wanted."""
-
-    corners: bool
-    attributes: bool
-    background: bool
-    softness: bool
 
 
 class Gradients(NamedTuple):
@@ -153,14 +144,10 @@ def adjoint(
     plan, like, channels = kept.plan, kept.like, kept.plan.variant.channels
     memory = memory_for(like)
     with launching(like.device):
-        found = pipeline.adjoint(
-            plan,
-            memory,
-            kept.scene,
-            kept.rendered,
-            *(memory.upload(d.detach().contiguous()) for d in (d_alpha, d_image, d_depth)),
-            **needs._asdict(),
+        d_a, d_i, d_d = (
+            memory.upload(d.detach().contiguous()) for d in (d_alpha, d_image, d_depth)
         )
+        found = pipeline.adjoint(plan, memory, kept.scene, kept.rendered, d_a, d_i, d_d, needs)
 
         def tensor(array: pipeline.Array | None, *shape: int) -> Tensor | None:
             return None if array is None else memory.tensor(array, *shape)

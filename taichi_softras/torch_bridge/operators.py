@@ -15,7 +15,7 @@ from taichi_softras import runtime
 from taichi_softras.errors import ArgumentError, DerivativeError
 from taichi_softras.inputs import RasterInputs
 from taichi_softras.kernels.types import STATE
-from taichi_softras.pipeline import Plan
+from taichi_softras.pipeline import Needs, Plan
 from taichi_softras.settings import RasterSettings
 from taichi_softras.skipped import SkippedFaces, warn_about_skipped
 from taichi_softras.torch_bridge import launch
@@ -152,7 +152,7 @@ def rasterize_adjoint(
     kept = launch.bin_again(
         plan, corners, attributes, background, views, launch.Leftovers(image, depth, state, winner)
     )
-    needs = launch.Needs(needed[0], needed[1], needed[2], any(needed[3:]))
+    needs = Needs(needed[0], needed[1], needed[2], any(needed[3:]))
     found = launch.adjoint(kept, d_alpha, d_image, d_depth, needs)
     gradients = (found.corners, found.attributes, found.background, *found.softness)
     like = (corners, attributes, background, sigma, gamma)

@@ -10,7 +10,7 @@ from torch import Tensor
 from taichi_softras import runtime
 from taichi_softras.errors import DerivativeError
 from taichi_softras.inputs import RasterInputs, Rendering, pack_inputs
-from taichi_softras.pipeline import Plan
+from taichi_softras.pipeline import Needs, Plan
 from taichi_softras.settings import RasterSettings
 from taichi_softras.skipped import SkippedFaces, warn_about_skipped
 from taichi_softras.torch_bridge import launch, operators
@@ -168,7 +168,7 @@ class _Adjoint(torch.autograd.Function):
         d_depth: Tensor,
     ) -> tuple[Tensor | None, ...]:
         corners, attributes, background, sigma, gamma = needed[:5]
-        needs = launch.Needs(corners, attributes, background, sigma or gamma)
+        needs = Needs(corners, attributes, background, sigma or gamma)
         found = launch.adjoint(kept, d_alpha, d_image, d_depth, needs)
         d_softness = [
             total.to(like) if total is not None and wanted else None
