@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from taichi_softras.shading import Light as Light
     from taichi_softras.shading import shade as shade
     from taichi_softras.skipped import SkippedFaces as SkippedFaces
+    from taichi_softras.textures import FaceTexture as FaceTexture
+    from taichi_softras.textures import SurfaceTexture as SurfaceTexture
+    from taichi_softras.textures import UVTexture as UVTexture
     from taichi_softras.torch_bridge import rasterize as rasterize
     from taichi_softras.voxels import voxel_iou as voxel_iou
     from taichi_softras.voxels import voxelize as voxelize
@@ -53,6 +56,7 @@ _HOMES = {
     "Camera": "camera",
     "DerivativeError": "errors",
     "DirectionalLight": "lights",
+    "FaceTexture": "textures",
     "FileError": "errors",
     "Light": "shading",
     "Material": "lights",
@@ -65,6 +69,8 @@ _HOMES = {
     "SkippedFaces": "skipped",
     "SoftRasError": "errors",
     "SphericalHarmonics": "lights",
+    "SurfaceTexture": "textures",
+    "UVTexture": "textures",
     "init": "runtime",
     "load_image": "io",
     "load_mesh": "io",

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from taichi_softras import topology
-from taichi_softras.errors import ArgumentError, check_shape
+from taichi_softras.errors import ArgumentError, ShapeError, check_shape
+from taichi_softras.textures import SurfaceTexture, Texture, UVTexture
 from taichi_softras.transforms import normalize, promote
 
 
@@ -30,6 +31,8 @@ class Mesh:
     """Any number of channels at each vertex. [V, C] or [B, V, C]"""
     face_colors: Tensor | None = None
     """Any number of channels for each face, instead of vertex colours. [F, C] or [B, F, C]"""
+    texture: Texture | None = None
+    """Images or texels, which multiply the colours where the mesh has any."""
 
     def __post_init__(self) -> None:
         """Convert what is not a tensor, and refuse what is not a mesh."""
@@ -67,6 +70,23 @@ class Mesh:
             views = self.vertices.shape[0] if batched else "B"
             check_shape(
                 name, colors.shape, f"{views} {count} C" if colors.ndim == 3 else f"{count} C"
+            )
+        self._check_texture()
+
+    def _check_texture(self) -> None:
+        if self.texture is None:
+            return
+        if not isinstance(self.texture, UVTexture | SurfaceTexture):
+            raise ArgumentError(
+                "`texture` must be a UVTexture or a SurfaceTexture, "
+                f"got {type(self.texture).__name__}."
+            )
+        self.texture.check(self.n_vertices, self.n_faces)
+        colors = self.vertex_colors if self.face_colors is None else self.face_colors
+        if colors is not None and colors.shape[-1] != self.texture.channels:
+            raise ShapeError(
+                f"`texture` must have the {colors.shape[-1]} channels of the colours that it "
+                f"multiplies, got {self.texture.channels}."
             )
 
     @property
@@ -195,13 +215,15 @@ class Mesh:
             faces=self.faces.to(vertices.device),
             vertex_colors=None if self.vertex_colors is None else self.vertex_colors.to(vertices),
             face_colors=None if self.face_colors is None else self.face_colors.to(vertices),
+            texture=None if self.texture is None else self.texture.to(vertices),
         )
 
     def detach(self) -> "Mesh":
         """Return the same mesh cut from the autograd graph."""
         colors = {"vertex_colors": self.vertex_colors, "face_colors": self.face_colors}
         cut = {name: None if c is None else c.detach() for name, c in colors.items()}
-        return self.replace(vertices=self.vertices.detach(), **cut)
+        texture = None if self.texture is None else self.texture.detach()
+        return self.replace(vertices=self.vertices.detach(), texture=texture, **cut)
 
     def _doubled_areas(self) -> Tensor:
         """Normals as long as twice the area; zero, with zero gradient, if not finite."""

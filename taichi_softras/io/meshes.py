@@ -62,11 +62,15 @@ def load_mesh(path: AnyPath, *, dtype: torch.dtype = torch.float32) -> Mesh:
             f"{part.faces.min() if part.faces.min() < 0 else part.faces.max()} (counted from 0), "
             f"but the file has {len(part.vertices)}."
         )
-    colors = {"vertex_colors": part.vertex_colors, "face_colors": part.face_colors}
+
+    def tensor(colors: Any) -> torch.Tensor | None:
+        return None if colors is None else torch.as_tensor(colors, dtype=dtype)
+
     return Mesh(
         vertices=torch.as_tensor(part.vertices, dtype=dtype),
         faces=torch.as_tensor(part.faces),
-        **{k: torch.as_tensor(v, dtype=dtype) for k, v in colors.items() if v is not None},
+        vertex_colors=tensor(part.vertex_colors),
+        face_colors=tensor(part.face_colors),
     )
 
 

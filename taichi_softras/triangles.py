@@ -1,0 +1,151 @@
+"""From meshes and cameras to the triangles of the screen: project, clip, gather corners."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from taichi_softras.camera import Camera
+from taichi_softras.errors import ArgumentError, ShapeError
+from taichi_softras.mesh import Mesh
+
+
+class Triangles(NamedTuple):
+    """Projected triangles, as `rasterize` takes them."""
+
+    corners_ndc: Tensor  # [B, F, 3, 3], or [N, 3, 3] with face_counts
+    attributes: Tensor  # [B or 1, F, 3, C], or [N, 3, C] with face_counts
+    face_counts: list[int] | None
+    behind: int  # faces dropped because they are wholly nearer than the near plane
+
+    def packed(self) -> "Triangles":
+        """Return the same triangles with face_counts."""
+        if self.face_counts is not None:
+            return self
+        views, faces = self.corners_ndc.shape[:2]
+        return Triangles(
+            self.corners_ndc.flatten(0, 1),
+            self.attributes.expand(views, *self.attributes.shape[1:]).flatten(0, 1),
+            [faces] * views,
+            self.behind,
+        )
+
+
+def project(mesh: Mesh, camera: Camera, size: tuple[int, int], near: float) -> Triangles:
+    """Project one mesh into all views."""
+    camera = _matching(camera, mesh)
+    finite = mesh.vertices.detach().isfinite().all(-1)
+    all_finite = bool(finite.all())
+    # A NaN would spread through the projection's backward pass to the camera.
+    vertices = mesh.vertices if all_finite else mesh.vertices.where(finite[..., None], 0.0)
+    points_view = camera.view_from_points(vertices)
+    attributes = _corner_attributes(mesh)
+    if points_view.shape[0] != len(camera):
+        camera = camera[[0] * points_view.shape[0]]
+    broken = None if all_finite else ~finite[..., mesh.faces].all(-1).expand(len(camera), -1)
+    if bool((points_view.detach()[..., 2] < near).any()):
+        return _clip(mesh.at_corners(points_view), attributes, broken, camera, size, near)
+    corners_ndc = mesh.at_corners(camera.ndc_from_view(points_view, size))
+    if broken is not None:
+        corners_ndc = corners_ndc.masked_fill(broken[..., None, None], torch.nan)
+    return Triangles(corners_ndc, attributes, None, 0)
+
+
+def _matching(camera: Camera, mesh: Mesh) -> Camera:
+    """Bring the camera to the mesh's dtype, and check that the two fit."""
+    if camera.device != mesh.vertices.device:
+        raise ArgumentError(
+            f"`camera` must be on the mesh's device {mesh.vertices.device}, got {camera.device}."
+        )
+    if mesh.vertices.ndim == 3 and len({1, len(camera), mesh.vertices.shape[0]}) > 2:
+        raise ShapeError(
+            f"`mesh` has {mesh.vertices.shape[0]} sets of vertices, but `camera` holds "
+            f"{len(camera)} views; they must be equal, or one of them 1."
+        )
+    return camera.to(mesh.vertices.dtype)
+
+
+def _corner_attributes(mesh: Mesh) -> Tensor:
+    """Colours at each face's corners, white where the mesh has none. [B or 1, F, 3, C]."""
+    if mesh.face_colors is not None:
+        colors = mesh.face_colors[..., None, :].expand(*mesh.face_colors.shape[:-1], 3, -1)
+    elif mesh.vertex_colors is not None:
+        colors = mesh.at_corners(mesh.vertex_colors)
+    else:
+        colors = mesh.vertices.new_ones((mesh.n_faces, 3, 3))
+    return colors if colors.ndim == 4 else colors[None]
+
+
+def project_each(
+    meshes: list[Mesh], camera: Camera, size: tuple[int, int], near: float
+) -> Triangles:
+    """Project different meshes, one a view."""
+    for i, mesh in enumerate(meshes):
+        if mesh.vertices.ndim == 3:
+            raise ShapeError(
+                f"`mesh[{i}]` must have vertices [V, 3] in a sequence of meshes, "
+                f"got {list(mesh.vertices.shape)}."
+            )
+    parts = [
+        project(mesh, camera[i % len(camera)], size, near).packed() for i, mesh in enumerate(meshes)
+    ]
+    channels = {part.attributes.shape[-1] for part in parts}
+    if len(channels) > 1:
+        raise ShapeError(f"`mesh` must hold meshes of equal channels, got {sorted(channels)}.")
+    return Triangles(
+        torch.cat([part.corners_ndc for part in parts]),
+        torch.cat([part.attributes for part in parts]),
+        [count for part in parts for count in part.face_counts or []],
+        sum(part.behind for part in parts),
+    )
+
+
+def _clip(
+    corners_view: Tensor,  # [B, F, 3, 3]
+    attributes: Tensor,  # [B or 1, F, 3, C]
+    broken: Tensor | None,  # [B, F] faces with a corner that is not finite
+    camera: Camera,
+    size: tuple[int, int],
+    near: float,
+) -> Triangles:
+    """Cut faces at the near plane: one corner in front leaves a triangle, two leave two."""
+    views, faces = corners_view.shape[:2]
+    if broken is not None:
+        corners_view = corners_view.masked_fill(broken[..., None, None], torch.nan)
+    both = torch.cat([corners_view, attributes.expand(views, -1, -1, -1)], -1).flatten(0, 1)
+    front = both.detach()[..., 2] >= near  # [B F, 3]
+    n_front = front.sum(1)
+    unclipped = n_front == 3
+    if broken is not None:  # kept, so that the rasterizer counts them
+        unclipped |= broken.flatten()
+    pieces, owners = [both[unclipped]], [unclipped.nonzero()[:, 0]]
+    for corners_in_front in (1, 2):
+        owner = ((n_front == corners_in_front) & ~unclipped).nonzero()[:, 0]
+        # Turn each face so that the corner that differs from the other two comes first.
+        odd = (front[owner] == (corners_in_front == 1)).to(torch.uint8).argmax(1)
+        turn = (odd[:, None] + torch.arange(3, device=odd.device)) % 3
+        a, b, c = both[owner].gather(1, turn[..., None].expand(-1, -1, both.shape[-1])).unbind(1)
+        ab, ca = _cut(a, b, near), _cut(a, c, near)
+        if corners_in_front == 1:
+            pieces.append(torch.stack([a, ab, ca], 1))
+        else:
+            pieces += [torch.stack([ab, b, c], 1), torch.stack([ab, c, ca], 1)]
+        owners += [owner] * corners_in_front
+    owner = torch.cat(owners)
+    order = owner.argsort(stable=True)
+    view = owner[order] // faces
+    clipped = torch.cat(pieces)[order]
+    behind = int(((n_front == 0) & ~unclipped).sum())
+    return Triangles(
+        camera[view].ndc_from_view(clipped[..., :3], size),
+        clipped[..., 3:],
+        torch.bincount(view, minlength=views).tolist(),
+        behind,
+    )
+
+
+def _cut(a: Tensor, b: Tensor, near: float) -> Tensor:
+    """Point of the segment a b on the near plane, with its attributes; exactly at depth near."""
+    t = (near - a[:, 2:3]) / (b[:, 2:3] - a[:, 2:3])
+    point = a + t * (b - a)
+    return torch.cat([point[:, :2], torch.full_like(t, near), point[:, 3:]], 1)
