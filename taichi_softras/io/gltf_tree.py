@@ -101,13 +101,13 @@ class GltfTree:
 
     def _buffer(self, index: int) -> bytes:
         if index not in self._buffers:
-            uri = self.item("buffers", index).get("uri")
+            uri: str | None = self.item("buffers", index).get("uri")
             if uri is None and (index or self._chunk is None):
                 raise FileError(f"`{self.path}` is damaged: it has no data for buffer {index}.")
             data = self._chunk if uri is None else self.linked(uri)
             if data is None:
                 raise FileError(
-                    f"`{self.path}` cannot be read as a mesh: `{uri[:200]}`, which it needs, is "
+                    f"`{self.path}` cannot be read as a mesh: `{uri}`, which it needs, is "
                     "not there."
                 )
             self._buffers[index] = data
