@@ -341,6 +341,17 @@ def test_off_polygons_and_comments_are_read_and_cuts_are_told(tmp_path):
         load_mesh(_write(tmp_path / "b.off", text.replace("4 0 1 2 3", "4 0 1 2 9")))
 
 
+def test_coff_colors_are_read(tmp_path):
+    rows = "COFF\n3 1 0\n0 0 0 {}\n1 0 0 {}\n0 1 0 {}\n3 0 1 2 255 0 0\n"
+    for colors in (["255 0 0 255", "0 255 0 255", "0 0 255 255"], ["1.0 0 0", "0 1 0", "0 0 1"]):
+        path = _write(tmp_path / "a.off", rows.format(*colors))
+        assert load_mesh(path).vertex_colors.tolist() == torch.eye(3).tolist()
+    path = _write(tmp_path / "a.off", rows.format("", "", ""))
+    assert load_mesh(path).vertex_colors is None
+    with pytest.raises(FileError, match=r"a\.off.*damaged"):
+        load_mesh(_write(tmp_path / "a.off", rows.format("red red red", "0 1 0", "0 0 1")))
+
+
 # --- GLB ---
 
 

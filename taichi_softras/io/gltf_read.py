@@ -175,6 +175,8 @@ def _base_color(tree: GltfTree, index: int | None) -> tuple[list[float], dict[st
     old = material.get("extensions", {}).get("KHR_materials_pbrSpecularGlossiness")
     if old is not None and info is None:
         factor, info = old.get("diffuseFactor", _WHITE), old.get("diffuseTexture")
+    if not np.isfinite(factor).all():
+        raise ValueError(f"material {index} has the colour {factor}")
     return list(factor), info
 
 

@@ -109,19 +109,23 @@ def _color(path: Path, number: int, rest: str) -> tuple[float, float, float] | N
 def _map(path: Path, number: int, rest: str) -> tuple[str, Wrap]:
     """Read options and a file name, which may have spaces."""
     wrap: Wrap = "wrap"
+    moves = []
     while True:
         word, _, after = rest.partition(" ")
         if word not in _OPTIONS or not after.strip():
-            return rest, wrap
+            break
         values = after.split()
         count = min(_OPTIONS[word], len(values))
         if word in _MOVES:
+            moves.append(word)
             count = 1 + sum(_is_number(value) for value in values[1:count])
-            warnings.warn(f"`{path}` moves a texture in line {number} ({word}), which is not "
-                          "done.", stacklevel=2)  # fmt: skip
         if word == "-clamp" and values[0] == "on":
             wrap = "clamp"
         rest = re.sub(r"\s*\S+" * count, "", after, count=1).strip()
+    if moves:
+        warnings.warn(f"`{path}` moves a texture in line {number} ({' '.join(moves)}), which is "
+                      "not done.", stacklevel=2)  # fmt: skip
+    return rest, wrap
 
 
 def _is_number(word: str) -> bool:

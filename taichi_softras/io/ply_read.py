@@ -3,6 +3,7 @@
 import re
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -118,29 +119,28 @@ def _skin(
     else:
         assert pair is not None
         uvs, uv_faces = np.column_stack([vertex.numbers[name] for name in pair]), faces
-    materials = _materials(path, names)
     numbers = face.numbers.get("texnumber", np.zeros(face.rows, np.int64)).astype(np.int64)
     known = (numbers >= 0) & (numbers < len(names))
-    skin = Skin(
-        materials, uvs.astype(np.float64), uv_faces, np.where(known, numbers, len(names))[of_face]
-    ).used()
+    chosen, of_polygon = np.unique(np.where(known, numbers, len(names)), return_inverse=True)
+    materials = _materials(path, {i: names[i] if i < len(names) else "" for i in chosen.tolist()})
+    skin = Skin(materials, uvs.astype(np.float64), uv_faces, of_polygon.reshape(-1)[of_face])
     return skin if skin.textured else None
 
 
-def _materials(path: Path, names: list[str]) -> list[Material]:
-    """Open each image, or say that it is not there; the last material is of faces without."""
+def _materials(path: Path, names: dict[int, str]) -> list[Material]:
+    """Open images by number, or say that one is not there; "" is of faces that have none."""
     images, materials = TextureImages(), []
-    for i, name in enumerate(names):
-        data = linked_bytes(path, name)
-        material = Material(f"material_{i}")
-        if data is None:
+    for i, name in names.items():
+        data = linked_bytes(path, name) if name else None
+        if data is not None:
+            texels = images.get(name, partial(bytes, data), f"`{path.parent / name}`")
+            materials.append(Material(f"material_{i}", (1.0, 1.0, 1.0), texels))
+            continue
+        if name:
             warnings.warn(f"`{path}` needs the texture `{name}`, which is not there.",
                           stacklevel=2)  # fmt: skip
-        else:
-            texels = images.get(name, lambda data=data: data, f"`{path.parent / name}`")  # type: ignore[misc]
-            material = replace(material, color=(1.0, 1.0, 1.0), image=texels)
-        materials.append(material)
-    return [*materials, Material("uncoloured")]
+        materials.append(Material(f"material_{i}" if name else "uncoloured"))
+    return materials
 
 
 def _colors(element: Element) -> Floats | None:

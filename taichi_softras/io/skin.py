@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -55,12 +55,6 @@ class Skin:
     def textured(self) -> bool:
         """Whether there is any image."""
         return any(material.image is not None for material in self.materials)
-
-    def used(self) -> "Skin":
-        """Leave out the materials that no face has; the others keep their order."""
-        kept, numbers = np.unique(self.face_materials, return_inverse=True)
-        chosen = [self.materials[i] for i in kept]
-        return replace(self, materials=chosen, face_materials=numbers.reshape(-1))
 
     def way(self, path: Path) -> tuple[Wrap, Filter]:
         """Return how the images are read: as the first says; warn where others differ."""
