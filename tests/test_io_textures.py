@@ -67,12 +67,14 @@ def test_materials_without_image_are_one_texel_and_unused_ones_are_left_out(tmp_
         ("map_Kd my image.png", "wrap"),
         ("\tmap_kd\tmy image.png  ", "wrap"),
         ("map_Kd -blendu on -clamp on -mm 0 1 my image.png", "clamp"),
+        ("map_Kd rock:my image.png", "wrap"),
         ("map_Kd -bm 0.2 sub\\..\\my image.png", "wrap"),
     ],
 )
 def test_file_names_may_have_spaces_and_options_before_them(tmp_path, line, wrap):
     (tmp_path / "sub").mkdir()
-    (tmp_path / "my image.png").write_bytes(png())
+    for name in ("my image.png", "rock:my image.png"):
+        (tmp_path / name).write_bytes(png())
     path = textured_obj(tmp_path, mtl=f"newmtl m\n{line}\n")
     (tmp_path / "a.mtl").rename(tmp_path / "my materials #1.mtl")
     path.write_text(path.read_text().replace("a.mtl", "my materials #1.mtl"))

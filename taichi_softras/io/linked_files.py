@@ -6,8 +6,9 @@ from pathlib import Path
 
 from taichi_softras.errors import FileError
 
-# "C:\...", "file:...", "http://...": drives and URIs, absolute paths, and homes.
-_ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|[/\\]|~")
+# "C:...", "file:...", "http://...": drives and URIs, absolute paths, and homes. (A colon alone is
+# no reason: some programs write "namespace:name.png".)
+_ELSEWHERE = re.compile(r"[A-Za-z]:|file:|[A-Za-z][A-Za-z0-9+.-]*:/|[/\\]|~", re.IGNORECASE)
 
 
 def linked_file(mesh: Path, name: str) -> Path | None:
