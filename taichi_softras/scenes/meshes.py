@@ -62,7 +62,10 @@ def faceted(mesh: Mesh) -> Mesh:
     if mesh.face_colors is not None:
         return mesh
     if mesh.vertex_colors is None:
-        return mesh.replace(face_colors=mesh.vertices.new_full((mesh.n_faces, 3), GREY))
+        plain = mesh.vertices.new_full((mesh.n_faces, 3), GREY)
+        if mesh.texture is not None:  # which multiplies
+            plain = mesh.vertices.new_ones((mesh.n_faces, mesh.texture.channels))
+        return mesh.replace(face_colors=plain)
     colors = mesh.at_corners(mesh.vertex_colors).mean(dim=-2)
     return mesh.replace(vertex_colors=None, face_colors=colors)
 
