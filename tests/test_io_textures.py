@@ -61,6 +61,13 @@ def test_materials_without_image_are_one_texel_and_unused_ones_are_left_out(tmp_
     assert texture.images[2].flatten().tolist() == [0.5] * 3
 
 
+def test_an_image_without_any_coordinates_is_its_material_s_plain_color(tmp_path):
+    mtl = "newmtl m\nKd 0.2 0.4 0.6\nmap_Kd a.png\n"
+    mesh = load_mesh(textured_obj(tmp_path, "usemtl m\nf 1 2 3\n", mtl))
+    assert mesh.texture is None
+    torch.testing.assert_close(mesh.vertex_colors, torch.tensor([[0.2, 0.4, 0.6]] * 4))
+
+
 @pytest.mark.parametrize(
     ("line", "wrap"),
     [

@@ -1,5 +1,6 @@
 """Opening files so that whatever goes wrong is told as one `FileError` that names the file."""
 
+import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
@@ -75,12 +76,12 @@ def write_together(files: Mapping[Path, bytes]) -> None:
     """
     fresh: dict[Path, Path] = {}
     try:
-        for path, data in files.items():
+        for i, (path, data) in enumerate(files.items()):
             with told_as_file_error(path, "written"):
                 target = path.resolve()
                 if target.is_dir():
                     raise IsADirectoryError("it is a folder")
-                fresh[target] = target.with_name(target.name + ".new")
+                fresh[target] = target.with_name(f".softras-{os.getpid()}-{i}.new")
                 fresh[target].write_bytes(data)
         for target, made in fresh.items():
             with told_as_file_error(target, "written"):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from taichi_softras.errors import FileError
-from taichi_softras.io.mesh_parts import Floats, Part
+from taichi_softras.io.mesh_parts import Floats, Ints, Part
 from taichi_softras.io.mtl_read import MtlMaterial, dressed, read_libraries
 from taichi_softras.io.skin import GREY, Material, Skin
 from taichi_softras.io.texture_images import TextureImages
@@ -47,10 +47,11 @@ def read_obj(path: Path, data: bytes) -> tuple[Part, Skin | None]:
         _check_range(path, line, [v for v, _ in corners], len(obj.positions), "vertex")
         _check_range(path, line, [t for _, t in corners], len(obj.uvs), "texture coordinate")
     library = read_libraries(path, obj.libraries)
-    fans = [(corners, i) for i, (_, corners, _) in enumerate(obj.faces)]
     triangles = [
-        ((corners[0], b, c), i) for corners, i in fans for b, c in pairwise(corners[1:])
-    ]  # fmt: skip
+        ((corners[0], b, c), polygon)
+        for polygon, (_, corners, _) in enumerate(obj.faces)
+        for b, c in pairwise(corners[1:])
+    ]
     indices = np.array([t for t, _ in triangles], np.int64).reshape(-1, 3, 2) - 1
     polygon = np.array([i for _, i in triangles], np.int64)
     part = Part(np.array(obj.positions).reshape(-1, 3), np.ascontiguousarray(indices[..., 0]))
@@ -66,11 +67,15 @@ def read_obj(path: Path, data: bytes) -> tuple[Part, Skin | None]:
 
 def _materials(
     path: Path, obj: _Obj, library: dict[str, MtlMaterial]
-) -> tuple[list[Material], np.ndarray]:
+) -> tuple[list[Material], Ints]:
     """List the materials that faces have, in the library's order, and say which has which."""
     wanted = {name for _, _, name in obj.faces}
+    mapped = {name for _, corners, name in obj.faces if corners[0][1] > 0}
     images = TextureImages()
-    named = {n: dressed(path, found, images) for n, found in library.items() if n in wanted}
+    named = {
+        name: dressed(path, found if name in mapped else replace(found, image=""), images)
+        for name, found in library.items() if name in wanted
+    }  # fmt: skip
     materials = [*named.values(), Material(UNCOLORED, GREY)]
     last = len(materials) - 1
     numbers = {name: i for i, name in enumerate(named)}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from taichi_softras.errors import FileError
-from taichi_softras.io.mesh_parts import Part, fans
+from taichi_softras.io.mesh_parts import Floats, Part, fans
 
 _STL_HEADER, _STL_FACE = 84, 50
 
@@ -86,7 +86,7 @@ def read_off(path: Path, data: bytes) -> Part:
     return Part(positions.reshape(-1, 3), indices[fans(corners)[0]], colors)
 
 
-def _off_colors(rows: list[list[str]]) -> np.ndarray | None:
+def _off_colors(rows: list[list[str]]) -> Floats | None:
     """Return RGB in 0..1, or None where a row has none. [V, 3]."""
     words = [row[3:6] for row in rows]
     if any(len(row) < 3 for row in words):
