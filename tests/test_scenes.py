@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from textured_files import textured_obj
 from torch.nn.functional import avg_pool2d
 
 from taichi_softras import (
@@ -143,6 +144,13 @@ def test_a_mesh_opens_by_path_and_by_name(tmp_path):
     assert scenes.open_mesh(tmp_path / "box.obj").n_faces == 12
     for name in scenes.SHAPES:
         assert scenes.open_mesh(name).n_faces > 0
+
+
+def test_a_textured_mesh_opens_with_vertex_colors_or_images(tmp_path):
+    path = textured_obj(tmp_path)
+    assert scenes.open_mesh(path).vertex_colors is not None
+    assert scenes.open_mesh(path).texture is None
+    assert scenes.open_mesh(path, textures="images").texture is not None
 
 
 def test_what_cannot_be_drawn_is_refused_in_a_sentence():

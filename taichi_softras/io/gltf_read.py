@@ -1,27 +1,21 @@
 """Scenes of glTF files: nodes put in place and joined, with their materials."""
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from taichi_softras.errors import FileError, SoftRasError
+from taichi_softras.io.gltf_materials import GltfMaterials, coordinates
 from taichi_softras.io.gltf_tree import GltfTree
 from taichi_softras.io.mesh_parts import Floats, Ints, Part, unit
-from taichi_softras.io.skin import GREY, Material, Skin
-from taichi_softras.io.texture_images import TextureImages
-from taichi_softras.textures import Filter, Wrap
+from taichi_softras.io.skin import Material, Skin
 
-_WRAPS: dict[int, Wrap] = {10497: "wrap", 33071: "clamp", 33648: "mirror"}
-_NEAREST = 9728
 _TRIANGLES, _STRIP, _FAN = 4, 5, 6
 # Nodes may repeat a mesh, so a small file can ask for any number of triangles.
 _MAX_FACES = 10**8
-_WHITE = (1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -54,8 +48,12 @@ def read_gltf(path: Path, data: bytes) -> tuple[Part, Skin | None]:
             {"NORMAL", "TEXCOORD_0"} & set(p["attributes"])
             for mesh in tree.json.get("meshes", []) for p in mesh["primitives"]
         )  # fmt: skip
-        materials = _Materials(tree)
-        part, skin = _dressed(placed, [materials.of(primitive) for primitive in placed])
+        materials = GltfMaterials(tree)
+        opened = [
+            materials.get(p.material, mapped=p.uvs is not None, colored=p.colors is not None)
+            for p in placed
+        ]
+        part, skin = _dressed(placed, opened)
     except SoftRasError:
         raise
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as cause:
@@ -144,7 +142,7 @@ def _primitive(tree: GltfTree, raw: dict[str, Any]) -> _Primitive | None:
     colors = uvs = None
     if "COLOR_0" in attributes:
         colors = unit(tree.array(attributes["COLOR_0"], (3, 4)))
-    channel, transform = _coordinates(tree, raw.get("material"))
+    channel, transform = coordinates(tree, raw.get("material"))
     if (name := f"TEXCOORD_{channel}") in attributes:
         uvs = tree.array(attributes[name], (2,)) @ transform[:2, :2].T + transform[:2, 2]
         uvs[:, 1] = 1.0 - uvs[:, 1]
@@ -165,100 +163,6 @@ def _triangles(mode: int, indices: Ints) -> Ints:
     faces = np.stack([a, b, c], -1)
     faces[1::2] = faces[1::2, [1, 0, 2]]  # every second triangle of a strip runs backwards
     return faces
-
-
-def _base_color(tree: GltfTree, index: int | None) -> tuple[list[float], dict[str, Any] | None]:
-    """Return the factor and the textureInfo of a material's base colour."""
-    material = {} if index is None else tree.item("materials", index)
-    base = material.get("pbrMetallicRoughness", {})
-    factor, info = base.get("baseColorFactor", _WHITE), base.get("baseColorTexture")
-    old = material.get("extensions", {}).get("KHR_materials_pbrSpecularGlossiness")
-    if old is not None and info is None:
-        factor, info = old.get("diffuseFactor", _WHITE), old.get("diffuseTexture")
-    if not np.isfinite(factor).all():
-        raise ValueError(f"material {index} has the colour {factor}")
-    return list(factor), info
-
-
-def _coordinates(tree: GltfTree, material: int | None) -> tuple[int, Floats]:
-    """Return which TEXCOORD a material reads, and what it does to it, v down. [3, 3].
-
-    KHR_texture_transform scales, then rotates counter-clockwise as seen with v down, then moves:
-    https://github.com/KhronosGroup/glTF/issues/1563 corrects the sign in its listing.
-    """
-    _, info = _base_color(tree, material)
-    matrix = np.eye(3)
-    if info is None:
-        return 0, matrix
-    change = info.get("extensions", {}).get("KHR_texture_transform", {})
-    angle = change.get("rotation", 0.0)
-    cos, sin = np.cos(angle), np.sin(angle)
-    matrix[:2, :2] = np.array([[cos, sin], [-sin, cos]]) * change.get("scale", (1.0, 1.0))
-    matrix[:2, 2] = change.get("offset", (0.0, 0.0))
-    return change.get("texCoord", info.get("texCoord", 0)), matrix
-
-
-class _Materials:
-    """The materials of a file, each opened where it is first needed."""
-
-    def __init__(self, tree: GltfTree) -> None:
-        self._tree, self._images = tree, TextureImages()
-        self._opened: dict[int, Material] = {}
-
-    def of(self, primitive: _Primitive) -> Material:
-        """Return a primitive's material, plain where it has no texture coordinates."""
-        index = primitive.material
-        if index is None:  # grey only where there are no other colours
-            return Material("uncoloured", GREY if primitive.colors is None else _WHITE)
-        if index not in self._opened:
-            self._opened[index] = self._open(index)
-        opened = self._opened[index]
-        return replace(opened, image=None) if primitive.uvs is None else opened
-
-    def _open(self, index: int) -> Material:
-        raw = self._tree.item("materials", index)
-        factor, info = _base_color(self._tree, index)
-        r, g, b = (float(value) for value in factor[:3])
-        plain = Material(str(raw.get("name") or f"material_{index}"), (r, g, b))
-        if info is None:
-            return plain
-        texture = self._tree.item("textures", info["index"])
-        texels = self._texels(texture)
-        if texels is None:
-            return plain
-        sampler: dict[str, Any] = {}
-        if "sampler" in texture:
-            sampler = self._tree.item("samplers", texture["sampler"])
-        wraps = [sampler.get(axis, 10497) for axis in ("wrapS", "wrapT")]
-        if wraps[0] != wraps[1]:
-            warnings.warn(f"`{self._tree.path}` wraps u and v in different ways; that of u is "
-                          "taken for both.", stacklevel=2)  # fmt: skip
-        chosen: Filter = "nearest" if sampler.get("magFilter") == _NEAREST else "bilinear"
-        return replace(plain, image=texels, wrap=_WRAPS[wraps[0]], filter=chosen)
-
-    def _texels(self, texture: dict[str, Any]) -> NDArray[Any] | None:
-        """Decode the image of a texture; None, with a warning, where there is none to decode."""
-        source = texture.get("source")
-        webp = texture.get("extensions", {}).get("EXT_texture_webp", {}).get("source")
-        index = webp if source is None else source
-        path = self._tree.path
-        if index is None:
-            warnings.warn(f"`{path}` has a texture of a kind that is not read (only PNG, JPEG and "
-                          "WebP are); the plain colour is taken.", stacklevel=2)  # fmt: skip
-            return None
-        image = self._tree.item("images", index)
-        if "bufferView" in image:
-            data: bytes | None = bytes(self._tree.view(image["bufferView"])[0])
-            said = f"Image {index} in `{path}`"
-        else:
-            data = self._tree.linked(image["uri"])
-            named = image["uri"].startswith("data:")
-            said = f"Image {index} in `{path}`" if named else f"`{path.parent / image['uri']}`"
-        if data is None:
-            warnings.warn(f"`{path}` needs the texture `{image['uri'][:200]}`, which is not there; "
-                          "the plain colour of its material is taken.", stacklevel=2)  # fmt: skip
-            return None
-        return self._images.get(index, lambda: data, said)
 
 
 def _dressed(placed: list[_Primitive], opened: list[Material]) -> tuple[Part, Skin | None]:

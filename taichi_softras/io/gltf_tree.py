@@ -79,15 +79,15 @@ class GltfTree:
         return values
 
     def _rows(self, holder: Any, kind: np.dtype[Any], count: int, width: int) -> NDArray[Any]:
+        if count == 0:
+            return np.zeros((0, width), kind)
         data, stride = self.view(holder["bufferView"])
         stride = stride or kind.itemsize * width
         offset = holder.get("byteOffset", 0)
         last = offset + stride * (count - 1) + kind.itemsize * width
-        if count and (min(offset, stride) < 0 or last > len(data)):
+        if min(offset, stride) < 0 or last > len(data):
             raise ValueError(f"{last} bytes are needed, and there are {len(data)}")
-        shape = (count, width)
-        return np.ndarray(shape, kind, data if count else b"", offset if count else 0,
-                          (stride, kind.itemsize)) if count else np.zeros(shape, kind)  # fmt: skip
+        return np.ndarray((count, width), kind, data, offset, (stride, kind.itemsize))
 
     def view(self, index: object) -> tuple[memoryview, int]:
         """Return the bytes of a buffer view, and its stride (0: none)."""
