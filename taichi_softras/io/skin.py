@@ -39,7 +39,7 @@ class Material:
         color = np.array(self.color, np.float32)
         if self.image is None:
             return color[None, None]
-        return self.image * (color / np.float32(np.iinfo(self.image.dtype).max))
+        return self.image.astype(np.float32) / np.float32(np.iinfo(self.image.dtype).max) * color
 
 
 @dataclass(frozen=True, eq=False)
