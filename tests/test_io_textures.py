@@ -118,7 +118,7 @@ def test_what_is_missing_is_warned_of_and_the_rest_is_read(tmp_path):
 
 
 def test_a_damaged_material_is_told_by_line(tmp_path):
-    for value in ("1 two 3", "nan 0 0", "1 2"):
+    for value in ("1 two 3", "nan 0 0", "1 0 1e99", "1 2"):
         path = textured_obj(tmp_path, mtl=f"newmtl m\nKd {value}\n")
         with pytest.raises(FileError, match=r"a\.mtl.*line 2, Kd"):
             load_mesh(path)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from taichi_softras.io.gltf_tree import GltfTree
 from taichi_softras.io.mesh_parts import Floats
-from taichi_softras.io.skin import GREY, Material
+from taichi_softras.io.skin import GREY, MAX_COLOR, Material
 from taichi_softras.io.texture_images import TextureImages
 from taichi_softras.textures import Filter, Wrap
 
@@ -26,7 +26,7 @@ def _base_color(tree: GltfTree, index: int | None) -> tuple[list[float], dict[st
     old = material.get("extensions", {}).get("KHR_materials_pbrSpecularGlossiness")
     if old is not None and info is None:
         factor, info = old.get("diffuseFactor", _WHITE), old.get("diffuseTexture")
-    if not np.isfinite(factor).all():
+    if not np.abs(factor).max() < MAX_COLOR:  # NaN is not
         raise ValueError(f"material {index} has the colour {factor}")
     return list(factor), info
 

@@ -1,6 +1,5 @@
 """Material libraries of OBJ files."""
 
-import math
 import re
 import warnings
 from dataclasses import dataclass, replace
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from taichi_softras.errors import FileError
 from taichi_softras.io.linked_files import linked_bytes, linked_file
-from taichi_softras.io.skin import Material
+from taichi_softras.io.skin import MAX_COLOR, Material
 from taichi_softras.io.texture_images import TextureImages
 from taichi_softras.textures import Wrap
 
@@ -99,7 +98,7 @@ def _color(path: Path, number: int, rest: str) -> tuple[float, float, float] | N
         return None
     try:
         r, g, b = [float(word) for word in words] * (3 if len(words) == 1 else 1)
-        if not math.isfinite(r + g + b):
+        if not max(abs(r), abs(g), abs(b)) < MAX_COLOR:  # NaN is not
             raise ValueError
     except ValueError:
         raise FileError(f"`{path}` is damaged: line {number}, Kd has {rest[:60]!r}.") from None

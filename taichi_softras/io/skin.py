@@ -16,6 +16,9 @@ from taichi_softras.textures import Filter, UVTexture, Wrap
 GREY = (0.5, 0.5, 0.5)
 """Of what has no colour, beside what has."""
 
+MAX_COLOR = 1e30
+"""A material's colour is below it, so that float32 holds it."""
+
 
 @dataclass(frozen=True, eq=False)
 class Material:
