@@ -1,5 +1,7 @@
 """Textures come in as files have them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from textured_files import (
     textured_ply,
 )
 
+from taichi_softras import Camera, RasterSettings, render
 from taichi_softras.errors import FileError
 from taichi_softras.io import load_mesh, save_mesh
 
@@ -333,3 +336,30 @@ def test_sixteen_bits_of_grey_are_kept(tmp_path):
     Image.fromarray(levels).save(tmp_path / "b.png")
     image = load_mesh(textured_obj(tmp_path, mtl="newmtl m\nmap_Kd b.png\n")).texture.images[0]
     assert image[..., 0].mul(65535).round().tolist() == levels.tolist()
+
+
+# --- As they are drawn ---
+
+
+@pytest.mark.parametrize("suffix", [".obj", ".ply", ".gltf", "saved.obj", "saved.glb"])
+def test_a_loaded_square_shows_its_image_upright(arch, tmp_path, suffix):
+    path = textured_obj(tmp_path)
+    if suffix == ".ply":
+        path = textured_ply(tmp_path, "ascii", wedges=False)
+    elif suffix == ".gltf":
+        path = textured_gltf(tmp_path)
+    mesh = load_mesh(path)
+    if suffix.startswith("saved"):
+        save_mesh(mesh, tmp_path / suffix)
+        mesh = load_mesh(tmp_path / suffix)
+    camera = Camera.look_at(
+        eye=(0.5, 0.5, 3.0), at=(0.5, 0.5, 0.0), up=(0.0, 1.0, 0.0), orthographic_height=1.0
+    )
+    hard = RasterSettings(distance="hard", alpha="hard", color="hard", near=0.1)
+    wanted = torch.from_numpy(TEXELS / 255.0).float()
+    image = render(mesh, camera, 2, settings=hard).image[0]  # one pixel a texel
+    torch.testing.assert_close(image, wanted, atol=1e-5, rtol=0)
+    nearest = mesh.replace(texture=replace(mesh.texture, filter="nearest"))
+    image = render(nearest, camera, 8, settings=hard).image[0]
+    wanted = wanted.repeat_interleave(4, 0).repeat_interleave(4, 1)
+    torch.testing.assert_close(image, wanted, atol=1e-5, rtol=0)
