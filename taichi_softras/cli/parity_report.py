@@ -13,7 +13,7 @@ _FLOOR = 1e-9
 """Where the picture draws what is exactly equal."""
 
 
-_HEADERS = ("image", "alpha", "depth", "xyz", "attr.", "bg.", "sigma", "gamma")
+_HEADERS = ("image", "alpha", "depth", "xyz", "attr.", "bg.", "sigma", "gamma", "texels")
 
 
 def print_table(console: Console, differences: list[Difference]) -> None:
