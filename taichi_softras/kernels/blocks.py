@@ -9,7 +9,7 @@ from typing import Any
 
 import taichi as ti
 
-from taichi_softras.kernels.types import TILE, lesser
+from taichi_softras.kernels.types import TILE, greater, lesser
 
 BLOCK = 8
 """Pixels of a block."""
@@ -89,6 +89,30 @@ def list_blocks(live, blocks: ti.template()):
         blocks[n] = block
         n += (live >> block) & 1
     return n
+
+
+@ti.func
+def limits_of_sight(reference: ti.template(), reach, limits: ti.template()):
+    """Depth from which on nothing shows in each block [BLOCKS].
+
+    It is `reach` beyond the farthest `reference` depth [PIXELS] of the block.
+    """
+    for block in ti.static(range(BLOCKS)):
+        farthest = reference[block * BLOCK]
+        for lane in range(BLOCK):
+            farthest = greater(farthest, reference[block * BLOCK + lane])
+        # Interpolated depths may be nearer than all corners by a rounding or two.
+        limits[block] = farthest + reach + 1e-5 * ti.abs(farthest)
+
+
+@ti.func
+def hidden_blocks(limits: ti.template(), z):
+    """Return a bit for each block in which a face shows nowhere; z as in `setup.read_record`."""
+    nearest = z[0] + lesser(lesser(z[1], z[2]), 0.0)
+    hidden = 0
+    for block in ti.static(range(BLOCKS)):
+        hidden |= ti.select(nearest >= limits[block], 1 << block, 0)
+    return hidden
 
 
 @cache

@@ -4,7 +4,7 @@
 `coverage` and `blending`. Drivers only loop. Symbols are those of docs/gradients.md.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -71,8 +71,16 @@ def pixel_center(row, column, height, width, shorter):
     return x, y
 
 
+def outline_functions(variant: Variant) -> FragmentFunctions:
+    """Return the functions for faces that only alpha feels; what they share has the same bits."""
+    silhouette = replace(variant, color="none", channels=0, lookup="", textured=0)
+    return fragment_functions(silhouette, reads_attributes=variant.color != "none")
+
+
 @cache
-def fragment_functions(variant: Variant) -> FragmentFunctions:
+def fragment_functions(
+    variant: Variant, *, reads_attributes: bool | None = None
+) -> FragmentFunctions:
     """Return the fragment functions of `variant`."""
     exp_neg = exp_negative(variant.dtype)
     dtype, distance, clip = variant.dtype, variant.distance, variant.clip
@@ -80,7 +88,8 @@ def fragment_functions(variant: Variant) -> FragmentFunctions:
     perspective, linear, shows = variant.perspective, variant.linear_depth, variant.shows
     # Eight roundings of the precision; only attributes feel which point is the nearest.
     rounding = 2.0**-20 if dtype == ti.f32 else 2.0**-49
-    handicap = rounding if color != "none" else 0.0
+    reads = color != "none" if reads_attributes is None else reads_attributes
+    handicap = rounding if reads else 0.0
 
     @ti.func
     def locate(p_exact, face):

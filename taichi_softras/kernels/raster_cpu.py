@@ -14,16 +14,23 @@ from taichi_softras.kernels.blocks import (
     ALL_BLOCKS,
     BLOCK,
     BLOCKS,
+    hidden_blocks,
+    limits_of_sight,
     list_blocks,
     nonzero_blocks_function,
     pixel_column,
     pixel_index,
     pixel_row,
 )
-from taichi_softras.kernels.fragment import Variant, fragment_functions, pixel_center
+from taichi_softras.kernels.fragment import (
+    Variant,
+    fragment_functions,
+    outline_functions,
+    pixel_center,
+)
 from taichi_softras.kernels.setup import read_record
 from taichi_softras.kernels.texture import texture_functions
-from taichi_softras.kernels.types import PIXELS, TASK, TILE, array
+from taichi_softras.kernels.types import PIXELS, TASK, TILE, array, vanishing
 
 LOOK = 16
 """Faces between two looks for pixels that nothing can change any more."""
@@ -41,6 +48,9 @@ def forward_kernel(variant: Variant) -> Any:
     nonzero_blocks = nonzero_blocks_function(dtype)
     # A pixel's silhouette number where no face is.
     nothing = 1.0 if alpha == "prod" else 0.0
+    blend_in_outline, _, _ = outline_functions(variant)
+    # This many taus behind the reference depth a face has no weight.
+    sight = vanishing(dtype) + 1.0
 
     @ti.kernel
     def forward(
@@ -122,18 +132,28 @@ def forward_kernel(variant: Variant) -> Any:
                                 for ch in ti.static(range(channels)):
                                     sums[ch][pixel_index(row, column)] = background[behind, ch]
                     awake = ALL_BLOCKS
+                    limits = ti.Vector([1e30 for _ in ti.static(range(BLOCKS))], dtype)
                     for entry in range(tile_start[tile], tile_start[tile + 1]):
-                        if ti.static(color == "none" and alpha == "prod"):
-                            # Where the transparency is 0 it stays so: looked for now and then.
-                            if (entry - tile_start[tile]) % LOOK == LOOK - 1:
+                        # Now and then: where the transparency is 0 it stays so, and what is hidden
+                        # there will not be seen again.
+                        if (entry - tile_start[tile]) % LOOK == LOOK - 1:
+                            if ti.static(alpha == "prod"):
                                 awake = nonzero_blocks(silhouette)
+                            if ti.static(color == "softmax"):
+                                limits_of_sight(reference, sight * tau, limits)
                         n = entry_face[entry]
                         m = views[b, 1] + n - views[b, 0]
                         face = read_record(records, n)
                         c0 = [attributes[m, 0, a] for a in ti.static(range(attributes_in))]
                         c1 = [attributes[m, 1, a] - c0[a] for a in ti.static(range(attributes_in))]
                         c2 = [attributes[m, 2, a] - c0[a] for a in ti.static(range(attributes_in))]
-                        for k in range(list_blocks(entry_blocks[entry] & awake, blocks)):
+                        live = entry_blocks[entry]
+                        hidden = 0
+                        if ti.static(color == "softmax"):
+                            hidden = hidden_blocks(limits, face.z)
+                        elif ti.static(color == "none"):
+                            live &= awake
+                        for k in range(list_blocks(live & ~hidden, blocks)):
                             for lane in range(BLOCK):
                                 # Masked, so that LLVM knows that the sum cannot wrap.
                                 i = (blocks[k] & (BLOCKS - 1)) * BLOCK + lane
@@ -171,6 +191,16 @@ def forward_kernel(variant: Variant) -> Any:
                                         value = color_of(texels, maps, maps[m], here)
                                         for ch in ti.static(range(channels)):
                                             sums[ch][i] = sums[ch][i] * old + new * value[ch]
+                        if ti.static(color == "softmax"):
+                            for k in range(list_blocks(live & hidden & awake, blocks)):
+                                for lane in range(BLOCK):
+                                    i = (blocks[k] & (BLOCKS - 1)) * BLOCK + lane
+                                    p = ti.Vector([px[i], py[i]])
+                                    covered, _r, _o, _n, _f, _d, _u0, _u1, _u2 = blend_in_outline(
+                                        p, face, silhouette[i], reference[i],
+                                        inverse_sigma, reach2, tau, inverse_tau, near, far,
+                                    )  # fmt: skip
+                                    silhouette[i] = covered
                     if ti.static(color == "softmax"):
                         for i in range(PIXELS):
                             inverse_total = 1.0 / total[i]
@@ -216,11 +246,13 @@ def adjoint_kernel(
     dtype, channels, color = variant.dtype, variant.channels, variant.color
     attributes_in, textured = variant.attributes, variant.textured
     _, weigh, blend_in_adjoint = fragment_functions(variant)
+    _, _, outline_adjoint = outline_functions(variant)
     _, color_adjoint, add_to_texels = texture_functions(
         dtype, variant.lookup, channels, textured, unroll=False
     )
     nonzero_blocks = nonzero_blocks_function(dtype)
     width_slot = variant.slot_width
+    sight = vanishing(dtype) + 1.0
 
     @ti.kernel
     def adjoint(
@@ -282,6 +314,7 @@ def adjoint_kernel(
                     g_alpha = ti.Vector.zero(dtype, PIXELS)
                     g_depth = ti.Vector.zero(dtype, PIXELS)
                     g_mean = ti.Vector.zero(dtype, PIXELS)
+                    to_outline = ti.Vector.zero(dtype, PIXELS)
                     pull = ti.Vector.zero(dtype, PIXELS)
                     g = [ti.Vector.zero(dtype, PIXELS) for _ in ti.static(range(channels))]
                     # Of eight pixels: the weight, u0, u1, u2, what is seen; dL/d(attributes).
@@ -300,9 +333,10 @@ def adjoint_kernel(
                             q = first_pixel + row * width + column
                             g_alpha[i] = d_alpha[q]
                             clear[i] = state[q, 0]
-                            pull[i] = ti.abs(d_alpha[q])
+                            to_outline[i] = ti.abs(d_alpha[q])
                             if ti.static(variant.alpha == "prod"):
-                                pull[i] *= ti.abs(state[q, 0])
+                                to_outline[i] *= ti.abs(state[q, 0])
+                            pull[i] = to_outline[i]
                             if ti.static(color == "softmax"):
                                 reference[i] = state[q, 1]
                                 inverse_total[i] = state[q, 2]
@@ -328,6 +362,10 @@ def adjoint_kernel(
                     to_sigma, to_gamma = zero, zero
                     # Pixels whose gradients are all 0 give 0 to every face.
                     awake = nonzero_blocks(pull)
+                    outlined = nonzero_blocks(to_outline)
+                    limits = ti.Vector.zero(dtype, BLOCKS)
+                    if ti.static(color == "softmax"):
+                        limits_of_sight(reference, sight * tau, limits)
                     for entry in range(tile_start[tile], tile_start[tile + 1]):
                         n = entry_face[entry]
                         m = views[b, 1] + n - views[b, 0]
@@ -336,7 +374,10 @@ def adjoint_kernel(
                         c1 = [attributes[m, 1, a] for a in ti.static(range(attributes_in))]
                         c2 = [attributes[m, 2, a] for a in ti.static(range(attributes_in))]
                         s = [ti.Vector.zero(dtype, BLOCK) for _ in ti.static(range(width_slot))]
-                        for k in range(list_blocks(entry_blocks[entry] & awake, blocks)):
+                        live, hidden = entry_blocks[entry] & awake, 0
+                        if ti.static(color == "softmax"):
+                            hidden = hidden_blocks(limits, face.z)
+                        for k in range(list_blocks(live & ~hidden, blocks)):
                             if ti.static(textured > 0):
                                 for lane in range(BLOCK):
                                     i = (blocks[k] & (BLOCKS - 1)) * BLOCK + lane
@@ -418,6 +459,28 @@ def adjoint_kernel(
                                 if ti.static(softness):
                                     to_sigma += d_sigma
                                     to_gamma += d_gamma
+                        if ti.static(color == "softmax"):
+                            for k in range(list_blocks(live & hidden & outlined, blocks)):
+                                for lane in range(BLOCK):
+                                    i = (blocks[k] & (BLOCKS - 1)) * BLOCK + lane
+                                    p = ti.Vector([px[i], py[i]])
+                                    (
+                                        d0, d1, d2, d3, d4, d5, _z0, _z1, _z2,
+                                        _w, _u0, _u1, _u2, d_sigma, _g,
+                                    ) = outline_adjoint(
+                                        p, face, clear[i], zero, zero, False, g_alpha[i],
+                                        zero, zero, zero, zero, zero, zero,
+                                        inverse_sigma, reach2, tau, inverse_tau, near, far,
+                                    )  # fmt: skip
+                                    if ti.static(geometry):
+                                        s[0][lane] += d0
+                                        s[1][lane] += d1
+                                        s[2][lane] += d2
+                                        s[3][lane] += d3
+                                        s[4][lane] += d4
+                                        s[5][lane] += d5
+                                    if ti.static(softness):
+                                        to_sigma += d_sigma
                         slot = entry_slot[entry]
                         # Two loops, because Taichi warns about unrolling more than 32 iterations.
                         for row in ti.static(range(width_slot // 3)):

@@ -86,6 +86,11 @@ def exp_negative_f64(y):
     return ti.select(y < 700.0, scale * series, 0.0)
 
 
+def vanishing(dtype: Any) -> float:
+    """Exponent from which on `exp_negative` is exactly 0."""
+    return 80.0 if dtype == ti.f32 else 700.0
+
+
 @cache
 def exp_negative(dtype: Any) -> Any:
     """Return the function exp(-y), y >= 0, that is right and fast for `dtype`."""
