@@ -39,7 +39,7 @@ def main(args: Args) -> float:
     mesh = sr.Mesh.from_obj(
         args.mesh or duck(args.out / "duck.obj"),
         load_texture=True,
-        texture_res=1,
+        texture_res=5,
         normalization=True,
     )
     renderer = sr.SoftRenderer(image_size=size, camera_mode="look_at", background_color=[1, 1, 1])

@@ -160,7 +160,8 @@ def colors(at, textures, texture_type, margin):
     side = round(textures.shape[1] ** 0.5)
     u, v = at[..., 0] * side, at[..., 1] * side
     a, b = np.minimum(u.astype(int), side - 1), np.minimum(v.astype(int), side - 1)
-    lower = u + v - a - b <= 1.0
+    # u + v is at most R, so that a cell on the diagonal has no other half.
+    lower = (u + v - a - b <= 1.0) | (a + b >= side - 1)
     texel = np.where(lower, b * side + a, (side - 1 - b) * side + side - 1 - a)
     # Borders between texels; those of the face itself, where clipping leads, are none.
     sums = np.stack([u, v, u + v], -1)

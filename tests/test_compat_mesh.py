@@ -212,7 +212,6 @@ def test_projection_lies_over_the_photograph(lens, scale):
     np.testing.assert_allclose(seen[:, 2], scale * z)
 
 
-@pytest.mark.xfail(strict=True, reason="textures-landed")
 def test_projection_shows_fronts_upright(arch):
     matrix = CAMERA @ np.hstack([np.eye(3), [[0.0], [0.0], [0.0]]])
     # OpenCV's frame: y down. A triangle in the upper left, its front towards the eye.
@@ -284,6 +283,55 @@ def test_obj_files_keep_texels(tmp_path, side):
     np.testing.assert_allclose(mesh.textures[0], values, atol=1 / 255)
     again = srf.load_textures(path, path.with_suffix(".mtl"), side)
     assert torch.equal(again, mesh.textures[0])
+
+
+SQUARE = """mtllib a b.mtl
+v 0 0 0
+v 1 0 0
+v 1 1 0
+v 0 1 0
+vt 0.1 0.6
+vt 0.9 0.6
+vt 0.9 0.9
+vt 0.1 0.1
+vt 0.9 0.1
+vt 0.5 0.4
+usemtl one
+f -4/1 -3/2 -2/3
+usemtl two
+f 1/4 3/5 4/6
+"""
+
+
+@pytest.mark.xfail(strict=True, reason="io")
+def test_materials_are_read(tmp_path):
+    (tmp_path / "a.obj").write_text(SQUARE)
+    (tmp_path / "a b.mtl").write_text("newmtl one\nKd 1 0.5 0\nnewmtl two\nKd 0 0.25 1\n")
+    mesh = sr.Mesh.from_obj(tmp_path / "a.obj", load_texture=True, texture_res=3)
+    wanted = torch.tensor([[1.0, 0.5, 0.0], [0.0, 0.25, 1.0]])[:, None].expand(2, 9, 3)
+    torch.testing.assert_close(mesh.textures[0], wanted, atol=1 / 255, rtol=0.0)
+
+
+@pytest.mark.xfail(strict=True, reason="io")
+def test_images_are_read_where_the_texels_are(tmp_path):
+    (tmp_path / "a.obj").write_text(SQUARE)
+    (tmp_path / "a b.mtl").write_text(
+        "newmtl one\nKd 1 1 1\nmap_Kd x y.png\nnewmtl two\nmap_Kd x y.png\n"
+    )
+    ramp = (torch.arange(64) + 0.5) / 64  # red grows to the right, green downwards
+    image = torch.stack(
+        [ramp.expand(64, 64), ramp[:, None].expand(64, 64), torch.zeros(64, 64)], -1
+    )
+    tsr.save_image(tmp_path / "x y.png", image)
+    vertices, faces, values = srf.load_obj(
+        tmp_path / "a.obj", load_texture=True, texture_res=4, texture_type="surface"
+    )
+    assert vertices.tolist() == [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]
+    assert faces.tolist() == [[0, 1, 2], [0, 2, 3]]
+    corners = np.array([[[0.1, 0.6], [0.9, 0.6], [0.9, 0.9]], [[0.1, 0.1], [0.9, 0.1], [0.5, 0.4]]])
+    u, v = np.moveaxis(np.einsum("rk,fkc->frc", texels.centres(4), corners), -1, 0)
+    np.testing.assert_allclose(values[..., 0], u, atol=1 / 255)
+    np.testing.assert_allclose(values[..., 1], 1.0 - v, atol=1 / 255)
 
 
 def test_colours_that_are_not_there_are_missed(tmp_path):

@@ -106,8 +106,8 @@ def test_the_background_weighs_two_eps(arch):
     "side",
     [
         1,
-        pytest.param(2, marks=pytest.mark.xfail(strict=True, reason="textures-landed")),
-        pytest.param(4, marks=pytest.mark.xfail(strict=True, reason="textures-landed")),
+        2,
+        4,
     ],
 )
 def test_surface_textures(arch, side):
@@ -115,7 +115,6 @@ def test_surface_textures(arch, side):
     check_rasterizer(SOFT, projected(vertices, faces), texels(len(faces), side))
 
 
-@pytest.mark.xfail(strict=True, reason="textures-landed")
 @pytest.mark.parametrize("side", [2, 4, 5])
 def test_texels_lie_where_they_should(arch, side):
     corners = np.array([[[-0.9, -0.8, 2.0], [0.1, 0.9, 3.0], [0.9, -0.7, 1.5]]])
@@ -130,7 +129,6 @@ def test_vertex_textures(arch):
     check_rasterizer(options, projected(vertices, faces), colors[faces])
 
 
-@pytest.mark.xfail(strict=True, reason="textures-landed")
 @pytest.mark.parametrize("texture_type", ["surface", "vertex"])
 def test_back_faces_count_in_alpha_only(arch, texture_type):
     vertices, faces = lumpy(6)
@@ -145,14 +143,12 @@ def test_back_faces_count_in_alpha_only(arch, texture_type):
     assert np.abs(both.rgba[:3] - one.rgba[:3]).max() > 0.1
 
 
-@pytest.mark.xfail(strict=True, reason="textures-landed")
 def test_what_is_too_near_or_far_counts_in_alpha_only(arch):
     vertices, faces = lumpy(7)
     options = replace(SOFT, near=1.9, far=2.4)
     check_rasterizer(options, projected(vertices, faces), texels(len(faces), 2))
 
 
-@pytest.mark.xfail(strict=True, reason="textures-landed")
 def test_what_is_behind_the_eye_counts_in_alpha(arch):
     corners = np.array(
         [
@@ -252,7 +248,7 @@ def test_anti_aliasing_averages_four_pixels(arch):
 @pytest.mark.parametrize(
     "texture_type",
     [
-        pytest.param("surface", marks=pytest.mark.xfail(strict=True, reason="textures-landed")),
+        "surface",
         "vertex",
     ],
 )
@@ -302,12 +298,12 @@ def weighed(picture):
     return (picture.rgba * weights).sum()
 
 
-@pytest.mark.parametrize("texture_type", ["surface", "vertex"])
-def test_gradients_are_those_of_the_formulas(arch, texture_type):
+@pytest.mark.parametrize(("texture_type", "side"), [("surface", 1), ("surface", 3), ("vertex", 1)])
+def test_gradients_are_those_of_the_formulas(arch, texture_type, side):
     vertices, faces = lumpy(15, level=0)
     options = replace(GRADIENT, texture_type=texture_type)
     rows = len(vertices) if texture_type == "vertex" else len(faces)
-    textures = texels(rows, 1) if texture_type == "surface" else texels(rows, 1)[:, 0]
+    textures = texels(rows, side) if texture_type == "surface" else texels(rows, 1)[:, 0]
     eye = soft.eye_from_angles(*EYE)
 
     def loss(vertices, textures, sigma, gamma):

@@ -79,12 +79,7 @@ class Mesh:
                 f"`textures` must have R² texels a face, got {list(textures.shape)}: "
                 f"{textures.shape[2]} is no square."
             )
-        if faces.numel() and not 0 <= int(faces.min()) <= int(faces.max()) < size["V"]:
-            low, high = int(faces.min()), int(faces.max())
-            raise ArgumentError(
-                f"`faces` must index the {size['V']} vertices from 0, got index "
-                f"{low if low < 0 else high}."
-            )
+        _check_indices(faces, size["V"])
         counts = {"vertices": len(vertices), "faces": len(faces), "textures": len(textures)}
         batch = next((count for count in counts.values() if count != 1), 1)
         if set(counts.values()) - {1, batch}:
@@ -256,6 +251,8 @@ class Mesh:
             1 inside and 0 outside, along x, y and z, int32; voxels that the surface only touches
             are outside unless their centre is in. [B, N, N, N]
         """
+        if voxel_size < 2:
+            raise ArgumentError(f"`voxel_size` must be at least 2, got {voxel_size}.")
         corners = self.face_vertices * (voxel_size / (voxel_size - 1)) + 0.5
         return srf.voxelization(corners, voxel_size, False)
 
@@ -263,3 +260,15 @@ class Mesh:
 def _batched(values: Tensor, axes: int) -> Tensor:
     """Add the batch axis where it is missing."""
     return values[None] if values.ndim == axes - 1 else values
+
+
+def _check_indices(faces: Tensor, count: int) -> None:
+    """Raise `ArgumentError` unless all faces index so many vertices."""
+    single = faces[:1] if faces.stride(0) == 0 else faces  # one mesh's, repeated for the batch
+    if single.numel():
+        low, high = (int(end) for end in torch.aminmax(single))
+        if low < 0 or high >= count:
+            raise ArgumentError(
+                f"`faces` must index the {count} vertices from 0, got index "
+                f"{low if low < 0 else high}."
+            )

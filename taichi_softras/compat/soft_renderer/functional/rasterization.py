@@ -6,8 +6,9 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from taichi_softras.errors import ShapeError, check_choice, check_shape
+from taichi_softras.errors import check_choice, check_shape
 from taichi_softras.settings import Alpha, Distance, RasterSettings
+from taichi_softras.textures import FaceTexture, SurfaceTexture
 from taichi_softras.torch_bridge import rasterize
 
 
@@ -72,23 +73,34 @@ def soft_rasterize(
         clip="clamp",
         perspective_correct=False,
         cull="none" if fill_back else "front" if clockwise_front else "back",
+        unseen="alpha",
     )
-    colors = _corner_colors(textures, texture_type, axes)
+    colors, texture = _surface(face_vertices, textures, texture_type)
     rendering = rasterize(
-        face_vertices, colors, size=image_size, settings=settings, background=background_color
+        face_vertices,
+        colors,
+        size=image_size,
+        settings=settings,
+        background=background_color,
+        texture=texture,
     )
     assert rendering.image is not None
     alpha = rendering.alpha / max(axes["F"], 1) if aggr_func_alpha == "sum" else rendering.alpha
     return torch.cat([rendering.image.permute(0, 3, 1, 2), alpha[:, None]], dim=1)
 
 
-def _corner_colors(textures: Tensor, texture_type: str, axes: dict[str, int]) -> Tensor:
-    """Colours at the corners of each face. [B, F, 3, 3]"""
-    views, faces = axes["B"], axes["F"]
+def _surface(
+    face_vertices: Tensor, textures: Tensor, texture_type: str
+) -> tuple[Tensor, FaceTexture | None]:
+    """Attributes of the faces' corners [B or 1, F, 3, C], and the texture that they point into."""
+    views, faces = face_vertices.shape[:2]
     if texture_type == "vertex":
         check_shape("textures", textures.shape, f"{views} {faces} 3 3")
-        return textures
+        return textures, None
     check_shape("textures", textures.shape, f"{views} {faces} R² 3")
-    if textures.shape[2] != 1:
-        raise ShapeError("R > 1 is not here yet")
-    return textures.expand(-1, -1, 3, -1)
+    if textures.shape[2] == 1:
+        return textures.expand(-1, -1, 3, -1), None
+    index = torch.empty((faces, 0), device=textures.device)  # only counted
+    places, texture = SurfaceTexture(texels=textures).at_faces(index, face_vertices)
+    white = face_vertices.new_ones((1, faces, 3, 3))
+    return torch.cat([white, places], dim=-1), texture

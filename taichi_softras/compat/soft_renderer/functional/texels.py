@@ -24,7 +24,8 @@ def texel_at(w0: Floats, w1: Floats, side: int) -> NDArray[np.int64]:
     """Number of the texel at barycentric coordinates in [0, 1]."""
     a = np.clip((w0 * side).astype(np.int64), 0, side - 1)
     b = np.clip((w1 * side).astype(np.int64), 0, side - 1)
-    lower = (w0 + w1) * side - a - b <= 1.0
+    # No face lies beyond its cells on the diagonal, whatever rounding says.
+    lower = ((w0 + w1) * side - a - b <= 1.0) | (a + b >= side - 1)
     return np.where(lower, b * side + a, (side - 1 - b) * side + (side - 1 - a))
 
 
