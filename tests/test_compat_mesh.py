@@ -271,7 +271,6 @@ def test_obj_files_keep_vertex_colours(tmp_path):
     np.testing.assert_allclose(mesh.textures[0], colors, atol=0.5 / 255)
 
 
-@pytest.mark.xfail(strict=True, reason="io")
 @pytest.mark.parametrize("side", [1, 2, 4])
 def test_obj_files_keep_texels(tmp_path, side):
     values = np.random.default_rng(3).uniform(size=(4, side**2, 3))
@@ -303,7 +302,6 @@ f 1/4 3/5 4/6
 """
 
 
-@pytest.mark.xfail(strict=True, reason="io")
 def test_materials_are_read(tmp_path):
     (tmp_path / "a.obj").write_text(SQUARE)
     (tmp_path / "a b.mtl").write_text("newmtl one\nKd 1 0.5 0\nnewmtl two\nKd 0 0.25 1\n")
@@ -312,7 +310,6 @@ def test_materials_are_read(tmp_path):
     torch.testing.assert_close(mesh.textures[0], wanted, atol=1 / 255, rtol=0.0)
 
 
-@pytest.mark.xfail(strict=True, reason="io")
 def test_images_are_read_where_the_texels_are(tmp_path):
     (tmp_path / "a.obj").write_text(SQUARE)
     (tmp_path / "a b.mtl").write_text(

@@ -78,7 +78,7 @@ ALL = list(
 )
 
 
-@pytest.mark.parametrize(("dist_func", "rgb", "alpha"), ALL, ids="-".join)
+@pytest.mark.parametrize(("dist_func", "rgb", "alpha"), ALL)
 def test_every_aggregation(arch, dist_func, rgb, alpha):
     vertices, faces = lumpy()
     options = replace(SOFT, dist_func=dist_func, rgb=rgb, alpha=alpha, background=(0.2, 0.5, 0.9))
