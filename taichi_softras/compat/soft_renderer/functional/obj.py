@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample
 
 from taichi_softras.compat.soft_renderer.functional import texels
 from taichi_softras.errors import ArgumentError, FileError, check_choice, check_shape
 from taichi_softras.io import load_mesh, save_image
 from taichi_softras.io.files import make_parent, told_as_file_error
 from taichi_softras.mesh import Mesh
-from taichi_softras.textures import UVTexture
+from taichi_softras.texture_lookup import shade_fragments
 
 AnyPath = str | PathLike[str]
 
@@ -86,41 +85,25 @@ def _texels(path: AnyPath, mesh: Mesh, side: int) -> Tensor:
     """Read a mesh's colours at the texels' centroids. [F, R², 3]"""
     if side < 1:
         raise ArgumentError(f"`texture_res` must be positive, got {side}.")
-    at = torch.from_numpy(texels.centres(side)).to(mesh.vertices.dtype)  # [R², 3]
-    colors = None
+    at = torch.from_numpy(texels.centres(side)).to(mesh.vertices)  # [R², 3]
     if mesh.vertex_colors is not None:
-        colors = _inside(at, mesh.vertex_colors[mesh.faces])
+        corners = mesh.vertex_colors[mesh.faces]
     elif mesh.face_colors is not None:
-        colors = mesh.face_colors[:, None].expand(-1, len(at), -1)
-    if isinstance(mesh.texture, UVTexture):
-        read = _read(mesh.texture, mesh.faces, at)
-        colors = read if colors is None else colors * read
-    if colors is None:
+        corners = mesh.face_colors[:, None].expand(-1, 3, -1)
+    elif mesh.texture is not None:
+        corners = mesh.vertices.new_ones((mesh.n_faces, 3, mesh.texture.channels))
+    else:
         raise FileError(
             f"`{path}` has no materials, textures or colours to load; use load_texture=False."
         )
-    return colors[..., :3].expand(-1, -1, 3).contiguous()
-
-
-def _inside(at: Tensor, corners: Tensor) -> Tensor:
-    """Interpolate corner values. [R², 3], [F, 3, C] -> [F, R², C]"""
-    return torch.einsum("rk,fkc->frc", at, corners)
-
-
-def _read(texture: UVTexture, faces: Tensor, at: Tensor) -> Tensor:
-    """Read images bilinearly, wrapped round where coordinates leave [0, 1]. [F, R², C]"""
-    index = faces if texture.uv_faces is None else texture.uv_faces
-    uvs = _inside(at, texture.uvs[index].to(at))
-    uvs = torch.where((uvs < 0.0) | (uvs > 1.0), uvs - uvs.floor(), uvs)
-    places = torch.stack([2.0 * uvs[..., 0] - 1.0, 1.0 - 2.0 * uvs[..., 1]], dim=-1)
-    colors = at.new_empty((*uvs.shape[:2], texture.channels))
-    for number, image in enumerate(texture.images):
-        materials = texture.face_materials
-        chosen = torch.arange(len(uvs)) if materials is None else materials == number
-        planes = image.to(at).permute(2, 0, 1)[None]
-        read = grid_sample(planes, places[chosen][None], padding_mode="border", align_corners=False)
-        colors[chosen] = read[0].permute(1, 2, 0)
-    return colors
+    texture = None
+    if mesh.texture is not None:
+        places, texture = mesh.texture.at_faces(mesh.faces, mesh.vertices)
+        corners = torch.cat([corners, places[0]], dim=-1)
+    colors = torch.einsum("rk,fkc->rfc", at, corners)
+    if texture is not None:
+        colors = shade_fragments(texture, colors)
+    return colors[..., :3].expand(-1, -1, 3).transpose(0, 1).contiguous()
 
 
 def save_obj(
