@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from taichi_softras import camera_conventions as camera_conventions
+    from taichi_softras import compat as compat
     from taichi_softras import losses as losses
     from taichi_softras import reference as reference
     from taichi_softras import shapes as shapes
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from taichi_softras.voxels import voxel_iou as voxel_iou
     from taichi_softras.voxels import voxelize as voxelize
 
-_SUBMODULES = ("camera_conventions", "losses", "reference", "shapes", "tape")
+_SUBMODULES = ("camera_conventions", "compat", "losses", "reference", "shapes", "tape")
 
 _HOMES = {
     "AmbientLight": "lights",

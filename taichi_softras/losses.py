@@ -98,7 +98,7 @@ def flatten(mesh: Mesh) -> Tensor:
     edge of k faces counts k (k - 1) / 2 times, a boundary edge not at all; degenerate faces add
     nothing. The *sum* over edges, then the mean over meshes.
     """
-    cosines, valid = _dihedral_cosines(mesh)
+    cosines, valid = dihedral_cosines(mesh)
     bend = torch.where(valid, cosines + 1.0, torch.zeros_like(cosines))
     return _mean(bend.square().sum(dim=-1))
 
@@ -109,7 +109,7 @@ def normal_consistency(mesh: Mesh) -> Tensor:
     Pairs of faces as in `flatten`; it does not matter which way the faces are turned. The *mean*
     over pairs without a degenerate face.
     """
-    cosines, valid = _dihedral_cosines(mesh)
+    cosines, valid = dihedral_cosines(mesh)
     bend = torch.where(valid, cosines + 1.0, torch.zeros_like(cosines))
     return _mean(bend.sum(dim=-1) / valid.sum(dim=-1).clamp_min(1))
 
@@ -131,7 +131,7 @@ def edge_length(mesh: Mesh, target: float | Tensor = 0.0) -> Tensor:
     return _mean(squared)
 
 
-def _dihedral_cosines(mesh: Mesh) -> tuple[Tensor, Tensor]:
+def dihedral_cosines(mesh: Mesh) -> tuple[Tensor, Tensor]:
     """Cosines of the dihedral angles at all edges, -1 if flat, and where they are defined.
 
     Returns:

@@ -72,7 +72,8 @@ def _triangle_texel(maps: Tensor, at: Tensor) -> Tensor:
     """Index by the rule of `textures.SurfaceTexture`. [...]"""
     first, _, side, _, _ = maps.unbind(-1)
     a, b = (torch.minimum((w * side).floor().long().clamp(min=0), side - 1) for w in at.unbind(-1))
-    lower = at.sum(-1) * side - (a + b) <= 1.0
+    # No face lies beyond its cells on the diagonal, though rounding may take a point there.
+    lower = (at.sum(-1) * side - (a + b) <= 1.0) | (a + b >= side - 1)
     index = torch.where(lower, b * side + a, (side - 1 - b) * side + side - 1 - a)
     return first + index
 

@@ -99,6 +99,15 @@ def test_equals_the_reference_with_other_settings(lookup, settings):
     assert_equal_to_the_reference(scene(lookup, 3), 1e-9, 1e-7, **settings)
 
 
+@pytest.mark.parametrize("clip", ["nearest", "clamp"])
+def test_points_beyond_a_face_read_its_own_texels(clip):
+    """There w0 + w1 is 1 up to rounding, and the other half of the cell is no part of the face."""
+    corners, attributes, given = scene("triangles", 8)
+    attributes[..., -2:] = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]], dtype=torch.float64)
+    settings = {"clip": clip, "perspective_correct": False, "sigma": 3e-2}
+    assert_equal_to_the_reference((corners, attributes, given), 1e-9, 1e-7, **settings)
+
+
 def test_equals_the_reference_in_float32():
     assert_equal_to_the_reference(scene("mipmap", 4, torch.float32), 1e-4, 1e-3)
 

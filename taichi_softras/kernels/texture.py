@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import taichi as ti
 
 from taichi_softras.kernels.setup import is_finite
-from taichi_softras.kernels.types import array, both
+from taichi_softras.kernels.types import array, both, either
 
 MAP_ROW = 5
 
@@ -55,7 +55,8 @@ def triangle_texel(maps: ti.template(), row, s, t):
     side = maps[row + 2]
     a = ti.min(ti.max(ti.cast(ti.floor(s * side), ti.i32), 0), side - 1)
     b = ti.min(ti.max(ti.cast(ti.floor(t * side), ti.i32), 0), side - 1)
-    lower = (s + t) * side - (a + b) <= 1.0
+    # No face lies beyond its cells on the diagonal, though rounding may take a point there.
+    lower = either((s + t) * side - (a + b) <= 1.0, a + b >= side - 1)
     index = ti.select(lower, b * side + a, (side - 1 - b) * side + side - 1 - a)
     return maps[row] + index
 
