@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 import tyro
 from painted_duck import painted_duck, pattern
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import avg_pool2d, interpolate, pad
 
 import taichi_softras as tsr
 from taichi_softras import scenes
@@ -108,7 +108,8 @@ def show(mesh: tsr.Mesh) -> torch.Tensor:
     camera = tsr.Camera.orbit(3.3, 20.0, 35.0, 40.0)
     picture, mask = photograph(mesh, camera, 256)
     skin = mesh.texture.images[0].movedim(-1, 0)[None]
-    skin = interpolate(skin, size=(128, 256), mode="area")[0].movedim(0, -1)
+    skin = interpolate(skin, size=(120, 240), mode="area")[0]
+    skin = pad(skin, (8, 8, 4, 4), value=1.0).movedim(0, -1)
     return torch.cat([picture[0] + 1.0 - mask[0, ..., None], skin])
 
 

@@ -107,6 +107,18 @@ def test_a_sphere_becomes_a_duck_as_published(arch, tmp_path):
     assert run("08_deform", tmp_path / "a.png") >= 0.97
 
 
+def test_a_skin_is_found(arch, tmp_path):
+    assert run("09_texture", tmp_path / "a.png", quick=True) > 28.0
+    assert (tmp_path / "a.png").is_file()
+
+
+def test_a_skin_and_a_pose_are_found(arch, tmp_path, capsys):
+    psnr = run("09_texture", tmp_path / "a.png", quick=True, pose=True)
+    off = float(re.search(r"pose ([\d.]+) degrees off", capsys.readouterr().out)[1])
+    assert off < 2.0, "it began at 8"
+    assert psnr > 22.0
+
+
 def test_the_docs_name_every_demo():
     page = (Path(__file__).parent.parent / "docs" / "viewer.md").read_text(encoding="utf-8")
     named = set(re.findall(r"demos/(\d\d_\w+)\.py", page))

@@ -45,7 +45,7 @@ def orbit_of_pytorch3d(distance, elevation, azimuth):
 
 
 def test_from_pytorch3d(arch):
-    fit, pose = programs("PyTorch3D")
+    fit, pose, skin = programs("PyTorch3D")
     scope = run(fit)
     assert moves(scope["vertices"].grad)
     assert scope["rgba"].shape == (1, 128, 128, 4)
@@ -60,6 +60,7 @@ def test_from_pytorch3d(arch):
     torch.testing.assert_close(scope["camera"].eye, torch.tensor([[0.0, 0.0, 2.7]]))
     torch.testing.assert_close(scope["there"].R[0], scope["R"])
     torch.testing.assert_close(scope["there"].T[0], scope["T"])
+    assert moves(run(skin)["maps"].grad)
 
 
 def test_from_nvdiffrast(arch):
