@@ -5,7 +5,9 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 DEMOS = sorted((Path(__file__).parent.parent / "demos").glob("[0-9][0-9]_*.py"))
 NAMES = [path.stem for path in DEMOS]
@@ -82,7 +84,42 @@ def test_colours_are_found(arch, tmp_path):
     assert (tmp_path / "a.png").is_file()
 
 
+def test_it_turns_and_melts(arch, tmp_path):
+    left = run("07_rotation_and_blur", tmp_path, mesh="cube", quick=True)
+    assert 0.05 < left < 0.6
+    with Image.open(tmp_path / "rotation.gif") as turn, Image.open(tmp_path / "blur.gif") as melt:
+        assert turn.n_frames == 9
+        assert melt.n_frames == 18  # ten powers, and back
+        first = np.asarray(turn.convert("RGB"), float)
+        turn.seek(4)
+        assert np.abs(np.asarray(turn.convert("RGB"), float) - first).mean() > 5.0
+
+
+def test_a_sphere_becomes_a_duck(arch, tmp_path):
+    found = run("08_deform", tmp_path / "a.png", quick=True)
+    assert found > 0.93
+    assert (tmp_path / "a.png").is_file()
+    assert (tmp_path / "a.obj").is_file()
+
+
+@pytest.mark.exhaustive  # half a minute
+def test_a_sphere_becomes_a_duck_as_published(arch, tmp_path):
+    assert run("08_deform", tmp_path / "a.png") >= 0.97
+
+
+def test_a_skin_is_found(arch, tmp_path):
+    assert run("09_texture", tmp_path / "a.png", quick=True) > 28.0
+    assert (tmp_path / "a.png").is_file()
+
+
+def test_a_skin_and_a_pose_are_found(arch, tmp_path, capsys):
+    psnr = run("09_texture", tmp_path / "a.png", quick=True, pose=True)
+    off = float(re.search(r"pose ([\d.]+) degrees off", capsys.readouterr().out)[1])
+    assert off < 2.0, "it began at 8"
+    assert psnr > 22.0
+
+
 def test_the_docs_name_every_demo():
     page = (Path(__file__).parent.parent / "docs" / "viewer.md").read_text(encoding="utf-8")
     named = set(re.findall(r"demos/(\d\d_\w+)\.py", page))
-    assert {name for name in NAMES if int(name[:2]) <= 6} <= named
+    assert {name for name in NAMES if int(name[:2]) <= 10} <= named
