@@ -1,7 +1,7 @@
 """What a rasterizer is given and what it returns: checked once, in one layout for every driver."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -11,6 +11,7 @@ from taichi_softras.errors import ArgumentError, ShapeError, check_shape
 from taichi_softras.intrinsics import check_size
 from taichi_softras.settings import RasterSettings
 from taichi_softras.skipped import SkippedFaces
+from taichi_softras.textures import MAP_ROW, FaceTexture
 
 
 class Rendering(NamedTuple):
@@ -33,13 +34,62 @@ class RasterInputs:
     corners_ndc: Tensor
     """x right, y up, view depth; all views one after the other. [N, 3, 3]"""
     attributes: Tensor
-    """Corner attributes, shared between views where that is possible. [M, 3, C]"""
+    """Corner attributes, shared between views where that is possible: colour channels, then
+    texture coordinates where there is a texture. [M, 3, C + coordinates]"""
     views: Tensor
     """First corner record, first attribute record, number of faces. [B, 3] int32"""
     background: Tensor
     """Constant [1, C] or one row a pixel [B * H * W, C]."""
     size: tuple[int, int]
     """Image height and width in pixels."""
+    texture: FaceTexture | None = None
+    """With `face_maps` [M]."""
+
+    @property
+    def channels(self) -> int:
+        """Number C of colour channels."""
+        return self.attributes.shape[-1] - (self.texture.coordinates if self.texture else 0)
+
+    @property
+    def table(self) -> Tensor:
+        """For each attribute record the place in this table where its map begins; then the maps.
+
+        int32, [M + 5 L] or [1] without a texture.
+        """
+        if self.texture is None:
+            return torch.zeros(1, dtype=torch.int32, device=self.attributes.device)
+        maps, rows = self.texture.maps, self.texture.face_maps
+        places = rows * maps.shape[1] + rows.shape[0]
+        return torch.cat([places, maps.flatten()]).to(torch.int32)
+
+    @property
+    def texels(self) -> Tensor:
+        """Texels of all maps. [X, texture channels], or [1, 0] without a texture."""
+        return self.attributes.new_zeros((1, 0)) if self.texture is None else self.texture.texels
+
+    def groups(self, most: int) -> Iterator["RasterInputs"]:
+        """Part the colour channels into groups of at most `most`, each to be drawn on its own."""
+        channels, texture = self.channels, self.texture
+        if channels <= most:
+            yield self
+            return
+        # A face with one bad channel is left out of every group, not only of its own.
+        finite = self.attributes.detach().isfinite().all(-1, keepdim=True).all(1, keepdim=True)
+        attributes = self.attributes.masked_fill(~finite, torch.nan)
+        for first in range(0, channels, most):
+            some = slice(first, min(first + most, channels))
+            part = replace(
+                self, attributes=attributes[..., some], background=self.background[:, some]
+            )
+            if texture is not None and texture.texels.shape[-1] > first:
+                with_coordinates = torch.cat([part.attributes, attributes[..., channels:]], -1)
+                texels = texture.texels[:, some].contiguous()
+                part = replace(
+                    part, attributes=with_coordinates, texture=replace(texture, texels=texels)
+                )
+            else:
+                part = replace(part, texture=None)
+            yield part
 
 
 def pack_inputs(
@@ -50,6 +100,7 @@ def pack_inputs(
     settings: RasterSettings,
     background: float | Sequence[float] | Tensor | None,
     face_counts: Sequence[int] | None,
+    texture: FaceTexture | None = None,
 ) -> RasterInputs:
     """Check the arguments of `rasterize` and bring them into the packed layout.
 
@@ -75,19 +126,77 @@ def pack_inputs(
     first = torch.tensor([0, *counts]).cumsum(0)[:-1]
     attributes, shared = _pack_attributes(corner_attributes, corners_ndc, counts, face_counts)
     if settings.color == "none":
-        attributes = attributes[..., :0]
+        attributes, texture = attributes[..., :0], None
+    if texture is not None:
+        attributes, shared, texture = _pack_texture(texture, attributes, shared, counts)
     attribute_first = torch.zeros_like(first) if shared else first
     views = torch.stack([first, attribute_first, torch.tensor(counts)], 1).to(
         corners_ndc.device, torch.int32
     )
-    channels = attributes.shape[-1]
+    channels = attributes.shape[-1] - (texture.coordinates if texture else 0)
     return RasterInputs(
         corners_ndc=corners_ndc.reshape(-1, 3, 3),
         attributes=attributes,
         views=views,
         background=_pack_background(background, corners_ndc, len(counts), height_width, channels),
         size=height_width,
+        texture=texture,
     )
+
+
+def _pack_texture(
+    texture: FaceTexture, attributes: Tensor, shared: bool, counts: list[int]
+) -> tuple[Tensor, bool, FaceTexture]:
+    """Bring a texture's `face_maps` to the attribute records [M]; expand those where they differ.
+
+    Returns:
+        The attributes, whether all views share them, and the texture.
+    """
+    texels, rows = texture.texels, texture.face_maps
+    _check_floating("texture.texels", texels, attributes)
+    axes = check_shape("texture.texels", texels.shape, "X C")
+    channels = attributes.shape[-1] - texture.coordinates
+    if not 0 < axes["C"] <= channels:
+        raise ShapeError(
+            f"`corner_attributes` must have at least the {axes['C']} channels of the texture and "
+            f"then {texture.coordinates} coordinates, got {attributes.shape[-1]} channels."
+        )
+    faces, views = attributes.shape[0] if shared else sum(counts), len(counts)
+    if rows.ndim == 2 and rows.shape[0] == views and shared:
+        attributes, shared = attributes.repeat(views, 1, 1), False
+    elif rows.ndim == 1 and not shared and rows.shape[0] * views == faces:
+        rows = rows.repeat(views)
+    rows = rows.reshape(-1)
+    if rows.shape[0] != attributes.shape[0]:
+        raise ShapeError(
+            "`texture.face_maps` must have one row for each face of `corner_attributes`, "
+            f"{attributes.shape[0]} in all, got shape {list(texture.face_maps.shape)}."
+        )
+    check_shape("texture.maps", texture.maps.shape, f"L {MAP_ROW}")
+    texture = replace(texture, face_maps=rows.long(), maps=texture.maps.long())
+    # A compiled graph cannot look at values; its operator does.
+    if not torch.compiler.is_compiling():
+        check_maps(texture.maps, texture.face_maps, texels.shape[0])
+    return attributes, shared, texture
+
+
+def check_maps(maps: Tensor, face_maps: Tensor, n_texels: int) -> None:
+    """Raise `ArgumentError` where a map would be read beyond its texels or its table."""
+    first, height, width, wrap, levels = maps.unbind(1)
+    row = torch.arange(maps.shape[0], device=maps.device)
+    good = (first >= 0) & (height > 0) & (width > 0) & (first + height * width <= n_texels)
+    good &= (wrap >= 0) & (wrap <= 2) & (levels > 0) & (row + levels <= maps.shape[0])
+    if not bool(good.all()):
+        bad = maps[~good][0].tolist()
+        raise ArgumentError(
+            f"`texture.maps` must be rows of (first texel, height, width, wrap, levels) within "
+            f"the {n_texels} texels, got {bad}."
+        )
+    if face_maps.numel() and not 0 <= int(face_maps.min()) <= int(face_maps.max()) < len(maps):
+        raise ArgumentError(
+            f"`texture.face_maps` must lie in 0..{len(maps) - 1}, "
+            f"got {int(face_maps.min())}..{int(face_maps.max())}."
+        )
 
 
 def _check_floating(name: str, value: Tensor, like: Tensor) -> None:

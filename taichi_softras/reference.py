@@ -5,6 +5,7 @@ numbers are those of docs/gradients.md; `i` is a pixel, `j` a face, `k` a corner
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from torch.nn.functional import logsigmoid
 from taichi_softras.inputs import Rendering, pack_inputs
 from taichi_softras.settings import RasterSettings
 from taichi_softras.skipped import SkippedFaces
+from taichi_softras.texture_lookup import shade_fragments
+from taichi_softras.textures import FaceTexture
 
 
 def rasterize(
@@ -24,6 +27,7 @@ def rasterize(
     background: float | Sequence[float] | Tensor | None = None,
     face_counts: Sequence[int] | None = None,
     orthographic: bool = False,
+    texture: FaceTexture | None = None,
 ) -> Rendering:
     """Blend soft triangles into images; arguments and errors as `taichi_softras.rasterize`.
 
@@ -38,11 +42,12 @@ def rasterize(
         settings=settings,
         background=background,
         face_counts=face_counts,
+        texture=texture,
     )
     height, width = inputs.size
     pixels = pixel_centers(height, width).to(corners_ndc.device)
     n_views = inputs.views.shape[0]
-    backgrounds = inputs.background.double().expand(-1, inputs.attributes.shape[-1])
+    backgrounds = inputs.background.double().expand(-1, inputs.channels)
     backgrounds = (
         backgrounds.expand(n_views, height * width, -1)
         if inputs.background.shape[0] == 1
@@ -56,6 +61,12 @@ def rasterize(
         attributes = inputs.attributes[attribute_first : attribute_first + count]
         usable, view_skipped = usable_faces(corners, attributes, settings)
         skipped = SkippedFaces(*(a + b for a, b in zip(skipped, view_skipped, strict=True)))
+        view_texture = inputs.texture
+        if view_texture is not None:
+            rows = view_texture.face_maps[attribute_first : attribute_first + count][usable]
+            view_texture = replace(
+                view_texture, texels=view_texture.texels.double(), face_maps=rows
+            )
         image, alpha, depth = _rasterize_view(
             corners[usable].double(),
             attributes[usable].double(),
@@ -63,6 +74,7 @@ def rasterize(
             view_background,
             settings,
             orthographic,
+            view_texture,
         )
         images.append(image.reshape(height, width, -1))
         alphas.append(alpha.reshape(height, width))
@@ -92,12 +104,13 @@ def usable_faces(
     finite = corners.isfinite().all(-1).all(-1) & attributes.isfinite().flatten(1).all(-1)
     # Squares of larger corners overflow in their precision.
     finite = finite & area2.isfinite() & longest2.isfinite()
-    behind = finite & (corners[..., 2] <= 0.0).any(-1)
+    depth = corners[..., 2]
+    behind = finite & ((depth == 0.0) if settings.unseen == "alpha" else (depth <= 0.0)).any(-1)
     # Below this the sign of the area is rounding noise.
     flat = area2.abs() <= 4.0 * torch.finfo(corners.dtype).eps * longest2
     degenerate = finite & ~behind & flat
     usable = finite & ~behind & ~degenerate
-    if settings.cull != "none":
+    if settings.cull != "none" and settings.unseen == "drop":
         usable = usable & ((area2 > 0.0) if settings.cull == "back" else (area2 < 0.0))
     counts = (int(mask.sum()) for mask in (~finite, behind, degenerate))
     return usable, SkippedFaces(*counts)
@@ -110,6 +123,7 @@ def _rasterize_view(
     background: Tensor,  # [P, C]
     settings: RasterSettings,
     orthographic: bool,
+    texture: FaceTexture | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One view: image [P, C], alpha [P], depth [P]."""
     inside, barycentric, nearest, distance2 = _geometry(corners[..., :2], pixels)
@@ -119,6 +133,12 @@ def _rasterize_view(
     depth, color = _interpolate(
         weights_at_corner, corners[..., 2], attributes, settings, orthographic
     )
+    if texture is not None:
+        color = shade_fragments(texture, color)
+    if settings.unseen == "alpha":
+        shown = _shown(corners, depth, settings)
+        kept, inside = kept & shown, inside & shown
+        depth = torch.where(shown, depth, settings.far)
     blend = _blend_weights(x, kept, inside, depth, settings)  # [P, F + 1], background last
     image = torch.einsum("pf,pfc->pc", blend[:, :-1], color) + blend[:, -1:] * background
     soft_depth = (blend[:, :-1] * depth).sum(1) + blend[:, -1] * settings.far
@@ -193,6 +213,16 @@ def _interpolate(
     if settings.perspective_correct:
         at = at * depth[..., None] / corner_depth
     return depth, torch.einsum("pfk,fkc->pfc", at, attributes)
+
+
+def _shown(corners: Tensor, depth: Tensor, settings: RasterSettings) -> Tensor:
+    """What colour and depth count where alpha counts everything. [P, F]"""
+    edges = corners.roll(-1, 1)[..., :2] - corners[..., :2]
+    area2 = _cross(edges[:, 0], -edges[:, 2])
+    shown = (depth >= settings.near) & (depth <= settings.far)
+    if settings.cull == "none":
+        return shown
+    return shown & ((area2 > 0.0) if settings.cull == "back" else (area2 < 0.0))
 
 
 def _blend_weights(

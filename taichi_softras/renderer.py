@@ -1,5 +1,6 @@
 """Render meshes: project the vertices, clip at the near plane, gather corners, rasterize."""
 
+import math
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -14,7 +15,7 @@ from taichi_softras.settings import RasterSettings
 from taichi_softras.shading import Lights, shade
 from taichi_softras.skipped import warn_about_skipped
 from taichi_softras.torch_bridge import rasterize
-from taichi_softras.triangles import project, project_each
+from taichi_softras.triangles import project, project_each, with_level_of_detail
 
 
 def render(
@@ -58,13 +59,17 @@ def render(
     height_width = check_size("size", size)
     if light is None and material is not None:
         raise ArgumentError("`material` shows under a light only; give a `light` too.")
+    # Faces behind the eye count in alpha there, so nothing is cut.
+    near = -math.inf if settings.unseen == "alpha" else settings.near
     if isinstance(mesh, Mesh):
         lit = mesh if light is None else shade(mesh, light, material=material, camera=camera)
-        parts = project(lit, camera, height_width, settings.near)
+        parts = project(lit, camera, height_width, near)
     else:
         parts = project_each(
-            _lit_one_by_one(mesh, camera, light, material), camera, height_width, settings.near
+            _lit_one_by_one(mesh, camera, light, material), camera, height_width, near
         )
+    linear = camera.orthographic or not settings.perspective_correct
+    parts = with_level_of_detail(parts, height_width, linear=linear)
     rendering = rasterize(
         parts.corners_ndc,
         parts.attributes,
@@ -73,6 +78,7 @@ def render(
         background=background,
         face_counts=parts.face_counts,
         orthographic=camera.orthographic,
+        texture=parts.texture,
     )
     skipped = rendering.skipped._replace(behind=rendering.skipped.behind + parts.behind)
     warn_about_skipped(skipped)

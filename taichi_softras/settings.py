@@ -15,6 +15,7 @@ Alpha = Literal["prod", "sum", "hard"]
 Color = Literal["softmax", "hard", "none"]
 Clip = Literal["nearest", "clamp"]
 Cull = Literal["none", "back", "front"]
+Unseen = Literal["drop", "alpha"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,10 @@ class RasterSettings:
     """Interpolate attributes in space (True) or on the screen, as the original does (False)."""
     cull: Cull = "none"
     """Faces to drop; counter-clockwise on the screen is the front."""
+    unseen: Unseen = "drop"
+    """What becomes of culled faces: nothing, or they count in alpha alone. "alpha" is Liu et al.'s
+    code: faces behind the eye count in alpha too, colour and depth leave out whatever lies nearer
+    than `near` or beyond `far` at the pixel, and `render` clips nothing."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be rendered, naming the argument and what it should be."""
@@ -57,6 +62,7 @@ class RasterSettings:
             ("color", Color),
             ("clip", Clip),
             ("cull", Cull),
+            ("unseen", Unseen),
         ):
             check_choice(name, getattr(self, name), get_args(choices))
         for name in ("eps", "dist_eps", "near", "far"):

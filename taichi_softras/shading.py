@@ -70,7 +70,8 @@ def shade(
     """Replace a mesh's colours by lit ones.
 
     Vertex colours are lit by smooth vertex normals (Gouraud shading), face colours by flat face
-    normals at the faces' centroids; a mesh without colours becomes grey at its vertices. Under a
+    normals at the faces' centroids; a mesh without colours becomes grey at its vertices, or keeps
+    its texture's colours, times the light. Under a
     material with `flat=True` vertex colours become face colours, the mean of each face's corners.
     Lit colours are not clamped.
 
@@ -144,9 +145,11 @@ def _light_sources(light: object, like: Tensor) -> list[LightSource]:
 
 
 def _vertex_colors(mesh: Mesh) -> Tensor:
-    """Return the vertices' colours, grey where the mesh has none. [..., V, C]."""
+    """Return the vertices' colours; where the mesh has none, grey or its texture's. [..., V, C]."""
     if mesh.vertex_colors is not None:
         return mesh.vertex_colors
+    if mesh.texture is not None:
+        return mesh.vertices.new_ones((*mesh.vertices.shape[:-1], mesh.texture.channels))
     return torch.full_like(mesh.vertices, _GREY, requires_grad=False)
 
 

@@ -236,6 +236,23 @@ class FaceTexture:
         return torch.tensor(rows, device=self.maps.device)
 
 
+def joined(textures: Sequence[FaceTexture]) -> FaceTexture:
+    """Make one texture of many, with their faces one after the other."""
+    maps, rows, texels, row = [], [], 0, 0
+    for texture in textures:
+        offset = texture.maps.new_tensor([texels] + [0] * (MAP_ROW - 1))
+        maps.append(texture.maps + offset)
+        rows.append(texture.face_maps.flatten() + row)
+        texels += texture.texels.shape[0]
+        row += len(texture.maps)
+    return FaceTexture(
+        texels=torch.cat([texture.texels for texture in textures]),
+        maps=torch.cat(maps),
+        face_maps=torch.cat(rows),
+        lookup=textures[0].lookup,
+    )
+
+
 class _Level(NamedTuple):
     texels: Tensor  # [H, W, C]
     left: int  # levels from here on

@@ -1,5 +1,6 @@
 """From meshes and cameras to the triangles of the screen: project, clip, gather corners."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from taichi_softras.camera import Camera
 from taichi_softras.errors import ArgumentError, ShapeError
 from taichi_softras.mesh import Mesh
+from taichi_softras.textures import FaceTexture, joined
 
 
 class Triangles(NamedTuple):
@@ -17,6 +19,7 @@ class Triangles(NamedTuple):
     attributes: Tensor  # [B or 1, F, 3, C], or [N, 3, C] with face_counts
     face_counts: list[int] | None
     behind: int  # faces dropped because they are wholly nearer than the near plane
+    texture: FaceTexture | None = None  # the last attributes are its coordinates
 
     def packed(self) -> "Triangles":
         """Return the same triangles with face_counts."""
@@ -28,6 +31,7 @@ class Triangles(NamedTuple):
             self.attributes.expand(views, *self.attributes.shape[1:]).flatten(0, 1),
             [faces] * views,
             self.behind,
+            None if self.texture is None else _for_each_face(self.texture, views),
         )
 
 
@@ -39,16 +43,17 @@ def project(mesh: Mesh, camera: Camera, size: tuple[int, int], near: float) -> T
     # A NaN would spread through the projection's backward pass to the camera.
     vertices = mesh.vertices if all_finite else mesh.vertices.where(finite[..., None], 0.0)
     points_view = camera.view_from_points(vertices)
-    attributes = _corner_attributes(mesh)
+    attributes, texture = _corner_attributes(mesh)
     if points_view.shape[0] != len(camera):
         camera = camera[[0] * points_view.shape[0]]
     broken = None if all_finite else ~finite[..., mesh.faces].all(-1).expand(len(camera), -1)
     if bool((points_view.detach()[..., 2] < near).any()):
-        return _clip(mesh.at_corners(points_view), attributes, broken, camera, size, near)
+        corners_view = mesh.at_corners(points_view)
+        return _clip(corners_view, attributes, texture, broken, camera, size, near)
     corners_ndc = mesh.at_corners(camera.ndc_from_view(points_view, size))
     if broken is not None:
         corners_ndc = corners_ndc.masked_fill(broken[..., None, None], torch.nan)
-    return Triangles(corners_ndc, attributes, None, 0)
+    return Triangles(corners_ndc, attributes, None, 0, texture)
 
 
 def _matching(camera: Camera, mesh: Mesh) -> Camera:
@@ -65,15 +70,30 @@ def _matching(camera: Camera, mesh: Mesh) -> Camera:
     return camera.to(mesh.vertices.dtype)
 
 
-def _corner_attributes(mesh: Mesh) -> Tensor:
-    """Colours at each face's corners, white where the mesh has none. [B or 1, F, 3, C]."""
+def _corner_attributes(mesh: Mesh) -> tuple[Tensor, FaceTexture | None]:
+    """Colours at each face's corners [B or 1, F, 3, C], white where the mesh has none.
+
+    With a texture its coordinates follow, without the level of detail.
+    """
+    channels = 3 if mesh.texture is None else mesh.texture.channels
     if mesh.face_colors is not None:
         colors = mesh.face_colors[..., None, :].expand(*mesh.face_colors.shape[:-1], 3, -1)
     elif mesh.vertex_colors is not None:
         colors = mesh.at_corners(mesh.vertex_colors)
     else:
-        colors = mesh.vertices.new_ones((mesh.n_faces, 3, 3))
-    return colors if colors.ndim == 4 else colors[None]
+        colors = mesh.vertices.new_ones((mesh.n_faces, 3, channels))
+    colors = colors if colors.ndim == 4 else colors[None]
+    if mesh.texture is None:
+        return colors, None
+    coordinates, texture = mesh.texture.at_faces(mesh.faces, mesh.vertices)
+    return torch.cat([colors, coordinates.expand(len(colors), -1, -1, -1)], -1), texture
+
+
+def _for_each_face(texture: FaceTexture, views: int) -> FaceTexture:
+    """Repeat the map of each face for each view. `face_maps` [N]."""
+    rows = texture.face_maps
+    rows = rows.expand(views, -1) if rows.ndim == 1 else rows
+    return replace(texture, face_maps=rows.flatten())
 
 
 def project_each(
@@ -89,20 +109,29 @@ def project_each(
     parts = [
         project(mesh, camera[i % len(camera)], size, near).packed() for i, mesh in enumerate(meshes)
     ]
+    lookups = {part.texture.lookup if part.texture else "none" for part in parts}
+    if len(lookups) > 1:
+        raise ArgumentError(
+            "`mesh` must hold meshes that all have textures, with one filter, or none; "
+            f"got {', '.join(sorted(lookups))}."
+        )
     channels = {part.attributes.shape[-1] for part in parts}
     if len(channels) > 1:
         raise ShapeError(f"`mesh` must hold meshes of equal channels, got {sorted(channels)}.")
+    textures = [part.texture for part in parts if part.texture is not None]
     return Triangles(
         torch.cat([part.corners_ndc for part in parts]),
         torch.cat([part.attributes for part in parts]),
         [count for part in parts for count in part.face_counts or []],
         sum(part.behind for part in parts),
+        joined(textures) if textures else None,
     )
 
 
 def _clip(
     corners_view: Tensor,  # [B, F, 3, 3]
     attributes: Tensor,  # [B or 1, F, 3, C]
+    texture: FaceTexture | None,
     broken: Tensor | None,  # [B, F] faces with a corner that is not finite
     camera: Camera,
     size: tuple[int, int],
@@ -136,11 +165,15 @@ def _clip(
     view = owner[order] // faces
     clipped = torch.cat(pieces)[order]
     behind = int(((n_front == 0) & ~unclipped).sum())
+    if texture is not None:
+        texture = _for_each_face(texture, views)
+        texture = replace(texture, face_maps=texture.face_maps[owner[order]])
     return Triangles(
         camera[view].ndc_from_view(clipped[..., :3], size),
         clipped[..., 3:],
         torch.bincount(view, minlength=views).tolist(),
         behind,
+        texture,
     )
 
 
@@ -149,3 +182,41 @@ def _cut(a: Tensor, b: Tensor, near: float) -> Tensor:
     t = (near - a[:, 2:3]) / (b[:, 2:3] - a[:, 2:3])
     point = a + t * (b - a)
     return torch.cat([point[:, :2], torch.full_like(t, near), point[:, 3:]], 1)
+
+
+def with_level_of_detail(parts: Triangles, size: tuple[int, int], *, linear: bool) -> Triangles:
+    """Append the level of detail at each corner where the texture has reduced images.
+
+    As in OpenGL, log2 of how many texels a step of one pixel crosses, the larger of a step to the
+    right and one up. It depends on the geometry, and so is part of the gradient. With `linear`
+    attributes vary linearly over the screen.
+    """
+    texture = parts.texture
+    if texture is None or texture.lookup != "mipmap":
+        return parts
+    corners, coordinates = parts.corners_ndc, parts.attributes[..., -2:]
+    x, y, depth = corners.unbind(-1)  # [..., 3] each
+    texels = texture.maps[texture.face_maps][..., None, [2, 1]].to(coordinates)  # width, height
+    at = coordinates * texels
+    if at.shape[0] != corners.shape[0]:
+        at = at.expand(corners.shape[0], -1, -1, -1)
+    first, second = (x.roll(-1, -1) - x, y.roll(-1, -1) - y), (x.roll(1, -1) - x, y.roll(1, -1) - y)
+    area2 = first[0] * second[1] - first[1] * second[0]
+    usable = (area2.detach().abs() > 0.0) & (depth.detach() > 0.0).all(-1, keepdim=True)
+    usable &= at.detach().isfinite().all(-1) & area2.detach().isfinite()
+    along, across = at.roll(-1, -2) - at, at.roll(1, -2) - at
+    if not linear:
+        # At a corner d(coordinate) / d(weight of another one) = their difference * depth ratio.
+        safe = torch.where(usable, depth, 1.0)
+        along = along * (safe / safe.roll(-1, -1))[..., None]
+        across = across * (safe / safe.roll(1, -1))[..., None]
+    inverse = (2.0 / min(size)) / torch.where(usable, area2, 1.0)[..., None]
+    right = (along * second[1][..., None] - across * first[1][..., None]) * inverse
+    up = (across * first[0][..., None] - along * second[0][..., None]) * inverse
+    steps = torch.maximum(right.square().sum(-1), up.square().sum(-1))
+    steps = torch.where(usable, steps, 1.0).clamp(min=1e-12)
+    level = 0.5 * torch.log2(steps)[..., None]
+    attributes = parts.attributes
+    if attributes.shape[:-1] != level.shape[:-1]:
+        attributes = attributes.expand(*level.shape[:-1], -1)
+    return parts._replace(attributes=torch.cat([attributes, level], -1))

@@ -26,6 +26,13 @@ class Variant:
     clip: str
     perspective: bool
     linear_depth: bool
+    shows: str = ""
+    """What colour leaves out but alpha counts: nothing, or "front", "back" or "both" sides of faces
+    and then fragments between near and far only."""
+    lookup: str = ""
+    """How a texture is read, see `texture`; "" is none."""
+    textured: int = 0
+    """Channels that the texture multiplies, the first ones."""
 
     @property
     def position_dtype(self) -> Any:
@@ -39,13 +46,20 @@ class Variant:
     @property
     def slot_width(self) -> int:
         """Numbers in one gradient slot: x, y of three corners, then depths, then attributes."""
-        return 6 if self.color == "none" else 9 + 3 * self.channels
+        return 6 if self.color == "none" else 9 + 3 * self.attributes
+
+    @property
+    def attributes(self) -> int:
+        """Numbers at a corner: the channels, then texture coordinates."""
+        coordinates = {"": 0, "mipmap": 3}.get(self.lookup, 2)
+        return self.channels + coordinates
 
 
 class FragmentFunctions(NamedTuple):
     """The functions of one variant."""
 
     blend_in: Any
+    weigh: Any
     blend_in_adjoint: Any
 
 
@@ -63,7 +77,7 @@ def fragment_functions(variant: Variant) -> FragmentFunctions:
     exp_neg = exp_negative(variant.dtype)
     dtype, distance, clip = variant.dtype, variant.distance, variant.clip
     alpha, color = variant.alpha, variant.color
-    perspective, linear = variant.perspective, variant.linear_depth
+    perspective, linear, shows = variant.perspective, variant.linear_depth, variant.shows
     # Eight roundings of the precision; only attributes feel which point is the nearest.
     rounding = 2.0**-20 if dtype == ti.f32 else 2.0**-49
     handicap = rounding if color != "none" else 0.0
@@ -122,6 +136,29 @@ def fragment_functions(variant: Variant) -> FragmentFunctions:
         return a0, a1, a2, inverse_sum
 
     @ti.func
+    def shown(kept, face, depth, near, far):
+        """Whether colour and depth count the face, and a depth that is a number if they do not."""
+        counts = kept
+        if ti.static(shows != ""):
+            counts = both(counts, both(depth >= near, depth <= far))
+            if ti.static(shows != "both"):
+                side = face.inverse_area2 > 0.0
+                counts = both(counts, side if ti.static(shows == "front") else not side)
+        return counts, ti.select(counts, depth, far) if ti.static(shows != "") else depth
+
+    @ti.func
+    def share(shows_here, x, scale, depth, chosen, reference, inverse_total, tau, inverse_tau):
+        """Return the face's weight in the pixel, from what the pixel was in the end."""
+        weight = ti.cast(0.0, dtype)
+        if ti.static(color == "softmax"):
+            depth_soft = depth - tau * lesser(x, 0.0)
+            behind = greater((depth_soft - reference) * inverse_tau, 0.0)
+            weight = ti.select(shows_here, scale * exp_neg(behind) * inverse_total, 0.0)
+        else:
+            weight = ti.select(both(shows_here, chosen), 1.0, 0.0)
+        return weight
+
+    @ti.func
     def locate_adjoint(
         face, w0, w1, w2, inside, edge, t, n_x, n_y, d_measure,
         a0, a1, a2, inverse_sum, d_a0, d_a1, d_a2,
@@ -168,7 +205,9 @@ def fragment_functions(variant: Variant) -> FragmentFunctions:
         )  # fmt: skip
 
     @ti.func
-    def blend_in(p, face, silhouette, reference, inverse_sigma, reach2, tau, inverse_tau):
+    def blend_in(
+        p, face, silhouette, reference, inverse_sigma, reach2, tau, inverse_tau, near, far
+    ):  # fmt: skip
         """Add a face to a pixel's running sums.
 
         Returns:
@@ -198,31 +237,52 @@ def fragment_functions(variant: Variant) -> FragmentFunctions:
                 a0, a1, a2, face.z, face.r, perspective, linear
             )
             if ti.static(color == "softmax"):
+                counts, depth = shown(kept, face, depth, near, far)
                 depth_soft = depth - tau * lesser(x, 0.0)
                 ahead = (reference - depth_soft) * inverse_tau
                 fade = exp_neg(ti.abs(ahead))
-                front = both(kept, ahead > 0.0)
+                front = both(counts, ahead > 0.0)
                 old = ti.select(front, fade, 1.0)
-                new = ti.select(kept, ti.select(front, scale, scale * fade), 0.0)
+                new = ti.select(counts, ti.select(front, scale, scale * fade), 0.0)
                 nearer = ti.select(front, depth_soft, reference)
             else:
-                front = both(inside, depth < reference)
+                counts, depth = shown(inside, face, depth, near, far)
+                front = both(counts, depth < reference)
                 old = ti.select(front, zero, one)
                 new = ti.select(front, one, zero)
                 nearer = ti.select(front, depth, reference)
         return covered, nearer, old, new, front, depth, u0, u1, u2
 
     @ti.func
+    def weigh(
+        p, face, reference, inverse_total, chosen, inverse_sigma, reach2, tau, inverse_tau,
+        near, far,
+    ):  # fmt: skip
+        """Return the face's weight in the pixel and the weights of its corners' attributes.
+
+        Of the pixel as `blend_in_adjoint`; for what must be read before gradients are known.
+        """
+        w0, w1, w2, inside, edge, t, _x, _y, measure = locate(p, face)
+        kept, x, _full, _gap, scale = cover(inside, measure, inverse_sigma, reach2)
+        a0, a1, a2, _s = read_at(w0, w1, w2, inside, edge, t)
+        depth, u0, u1, u2 = blending.interpolate(a0, a1, a2, face.z, face.r, perspective, linear)
+        drawn = kept if ti.static(color == "softmax") else inside
+        counts, depth = shown(drawn, face, depth, near, far)
+        weight = share(counts, x, scale, depth, chosen, reference, inverse_total, tau, inverse_tau)
+        return weight, u0, u1, u2
+
+    @ti.func
     def blend_in_adjoint(
         p, face, clear, reference, inverse_total, chosen, g_alpha, g_depth, g_mean, g0, g1, g2,
-        inverse_sigma, reach2, tau, inverse_tau,
+        seen, inverse_sigma, reach2, tau, inverse_tau, near, far,
     ):  # fmt: skip
         """Pull a pixel's gradients back to one face.
 
         Of the pixel: `clear` and `reference` are its final silhouette number and reference depth,
         `inverse_total` 1 / sum of its softmax weights, `chosen` whether it shows this face (hard
         colour), `g_alpha` and `g_depth` dL/d(alpha) and dL/d(depth), `g_mean` what its colour and
-        depth say to every weight alike, g_k dL/d(colour) along the attributes of corner k.
+        depth say to every weight alike, g_k dL/d(colour) along the attributes of corner k, `seen`
+        dL/d(colour) along the face's colour where that is not linear in the attributes: textures.
 
         Returns:
             dL/d(x, y) of the three corners; dL/d(depth) of them; the face's weight and u0, u1, u2;
@@ -247,16 +307,16 @@ def fragment_functions(variant: Variant) -> FragmentFunctions:
                 a0, a1, a2, face.z, face.r, perspective, linear
             )
             u0, u1, u2 = v0, v1, v2
-            if ti.static(color == "softmax"):
-                depth_soft = depth - tau * lesser(x, 0.0)
-                behind = greater((depth_soft - reference) * inverse_tau, 0.0)
-                weight = ti.select(kept, scale * exp_neg(behind) * inverse_total, 0.0)
-            else:
-                weight = ti.select(both(inside, chosen), 1.0, 0.0)
+            drawn = kept if ti.static(color == "softmax") else inside
+            counts, depth_here = shown(drawn, face, depth, near, far)
+            depth = depth_here
+            weight = share(
+                counts, x, scale, depth, chosen, reference, inverse_total, tau, inverse_tau
+            )
             d_depth = weight * g_depth
             if ti.static(color == "softmax"):
-                seen = u0 * g0 + u1 * g1 + u2 * g2 + g_depth * depth
-                d_logit = weight * (seen - g_mean)
+                along = u0 * g0 + u1 * g1 + u2 * g2 if ti.static(variant.lookup == "") else seen
+                d_logit = weight * (along + g_depth * depth - g_mean)
                 d_x += d_logit * gap
                 d_depth -= d_logit * inverse_tau
                 d_logit_depth = d_logit * (depth - reference)
@@ -275,4 +335,4 @@ def fragment_functions(variant: Variant) -> FragmentFunctions:
             weight, u0, u1, u2, d_x * x, d_logit_depth,
         )  # fmt: skip
 
-    return FragmentFunctions(blend_in, blend_in_adjoint)
+    return FragmentFunctions(blend_in, weigh, blend_in_adjoint)

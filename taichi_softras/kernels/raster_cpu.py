@@ -22,6 +22,7 @@ from taichi_softras.kernels.blocks import (
 )
 from taichi_softras.kernels.fragment import Variant, fragment_functions, pixel_center
 from taichi_softras.kernels.setup import read_record
+from taichi_softras.kernels.texture import texture_functions
 from taichi_softras.kernels.types import PIXELS, TASK, TILE, array
 
 LOOK = 16
@@ -32,7 +33,9 @@ LOOK = 16
 def forward_kernel(variant: Variant) -> Any:
     """Return the kernel that renders all tiles of all views."""
     dtype, channels, alpha, color = variant.dtype, variant.channels, variant.alpha, variant.color
-    blend_in, _ = fragment_functions(variant)
+    blend_in, _, _ = fragment_functions(variant)
+    attributes_in, textured = variant.attributes, variant.textured
+    color_of, _, _ = texture_functions(dtype, variant.lookup, channels, textured, unroll=False)
     # The nearest fragment is searched from beyond any depth.
     beyond = 1e30
     nonzero_blocks = nonzero_blocks_function(dtype)
@@ -42,7 +45,7 @@ def forward_kernel(variant: Variant) -> Any:
     @ti.kernel
     def forward(
         records: array(dtype, 2),  # [N, RECORD]
-        attributes: array(dtype, 3),  # [M, 3, C]
+        attributes: array(dtype, 3),  # [M, 3, C + texture coordinates]
         views: array(ti.i32, 2),  # [B, 3]
         tile_start: array(ti.i32, 1),  # [T + 1]
         entry_face: array(ti.i32, 1),  # [K]
@@ -57,6 +60,7 @@ def forward_kernel(variant: Variant) -> Any:
         reach2: dtype,  # faces are kept while the metric's square is below this
         tau: dtype,  # gamma (far - near)
         inverse_tau: dtype,
+        near: dtype,
         far: dtype,
         background_depth: dtype,  # depth at which the background takes part in the softmax
         alpha_out: array(dtype, 1),  # [B * H * W] out
@@ -64,6 +68,8 @@ def forward_kernel(variant: Variant) -> Any:
         depth_out: array(dtype, 1),  # [B * H * W] out
         state: array(dtype, 2),  # [B * H * W, STATE] out: transparency, reference depth, sum
         winner: array(ti.i32, 1),  # [B * H * W] out: nearest face, -1 if none (hard colour only)
+        texels: array(dtype, 2),  # [X, textured channels]
+        maps: array(ti.i32, 1),  # of each attribute record where its map begins here; maps
         first_tile_row: ti.i32,  # of the band that is worked on
         end_tile_row: ti.i32,
         n_workers: ti.i32,
@@ -92,6 +98,8 @@ def forward_kernel(variant: Variant) -> Any:
                     depth_sum = ti.Vector.zero(dtype, PIXELS)
                     nearest = ti.Vector.zero(ti.i32, PIXELS)
                     sums = [ti.Vector.zero(dtype, PIXELS) for _ in ti.static(range(channels))]
+                    # Of eight pixels: what a texture that is read one by one needs of them.
+                    lanes = [ti.Vector.zero(dtype, BLOCK) for _ in ti.static(range(4))]
                     for i in range(PIXELS):
                         r = tile_row * TILE + pixel_row(i)
                         c = tile_column * TILE + pixel_column(i)
@@ -122,9 +130,9 @@ def forward_kernel(variant: Variant) -> Any:
                         n = entry_face[entry]
                         m = views[b, 1] + n - views[b, 0]
                         face = read_record(records, n)
-                        c0 = [attributes[m, 0, ch] for ch in ti.static(range(channels))]
-                        c1 = [attributes[m, 1, ch] - c0[ch] for ch in ti.static(range(channels))]
-                        c2 = [attributes[m, 2, ch] - c0[ch] for ch in ti.static(range(channels))]
+                        c0 = [attributes[m, 0, a] for a in ti.static(range(attributes_in))]
+                        c1 = [attributes[m, 1, a] - c0[a] for a in ti.static(range(attributes_in))]
+                        c2 = [attributes[m, 2, a] - c0[a] for a in ti.static(range(attributes_in))]
                         for k in range(list_blocks(entry_blocks[entry] & awake, blocks)):
                             for lane in range(BLOCK):
                                 # Masked, so that LLVM knows that the sum cannot wrap.
@@ -132,7 +140,7 @@ def forward_kernel(variant: Variant) -> Any:
                                 p = ti.Vector([px[i], py[i]])
                                 covered, nearer, old, new, front, depth, u0, u1, u2 = blend_in(
                                     p, face, silhouette[i], reference[i],
-                                    inverse_sigma, reach2, tau, inverse_tau,
+                                    inverse_sigma, reach2, tau, inverse_tau, near, far,
                                 )  # fmt: skip
                                 silhouette[i] = covered
                                 if ti.static(color != "none"):
@@ -142,9 +150,27 @@ def forward_kernel(variant: Variant) -> Any:
                                     depth_sum[i] = depth_sum[i] * old + new * depth
                                 elif ti.static(color == "hard"):
                                     nearest[i] = ti.select(front, n, nearest[i])
-                                for ch in ti.static(range(channels)):
-                                    value = c0[ch] + (u1 * c1[ch] + u2 * c2[ch])
-                                    sums[ch][i] = sums[ch][i] * old + new * value
+                                if ti.static(textured > 0):
+                                    lanes[0][lane], lanes[1][lane] = old, new
+                                    lanes[2][lane], lanes[3][lane] = u1, u2
+                                else:
+                                    for ch in ti.static(range(channels)):
+                                        value = c0[ch] + (u1 * c1[ch] + u2 * c2[ch])
+                                        sums[ch][i] = sums[ch][i] * old + new * value
+                            if ti.static(textured > 0):
+                                for lane in range(BLOCK):
+                                    i = (blocks[k] & (BLOCKS - 1)) * BLOCK + lane
+                                    old, new = lanes[0][lane], lanes[1][lane]
+                                    # What adds nothing fades nothing either.
+                                    if new > 0.0:
+                                        here = ti.Vector.zero(dtype, attributes_in)
+                                        for a in ti.static(range(attributes_in)):
+                                            here[a] = c0[a] + (
+                                                lanes[2][lane] * c1[a] + lanes[3][lane] * c2[a]
+                                            )
+                                        value = color_of(texels, maps, maps[m], here)
+                                        for ch in ti.static(range(channels)):
+                                            sums[ch][i] = sums[ch][i] * old + new * value[ch]
                     if ti.static(color == "softmax"):
                         for i in range(PIXELS):
                             inverse_total = 1.0 / total[i]
@@ -175,7 +201,9 @@ def forward_kernel(variant: Variant) -> Any:
 
 
 @cache
-def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softness: bool) -> Any:
+def adjoint_kernel(
+    variant: Variant, geometry: bool, attributes_too: bool, softness: bool, texels_too: bool
+) -> Any:
     """Return the kernel that turns image gradients into one gradient slot a tile entry.
 
     Args:
@@ -183,16 +211,21 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
         geometry: Compute gradients of the corners.
         attributes_too: Compute gradients of the attributes.
         softness: Compute gradients of sigma and gamma.
+        texels_too: Compute gradients of the texels.
     """
     dtype, channels, color = variant.dtype, variant.channels, variant.color
-    _, blend_in_adjoint = fragment_functions(variant)
+    attributes_in, textured = variant.attributes, variant.textured
+    _, weigh, blend_in_adjoint = fragment_functions(variant)
+    _, color_adjoint, add_to_texels = texture_functions(
+        dtype, variant.lookup, channels, textured, unroll=False
+    )
     nonzero_blocks = nonzero_blocks_function(dtype)
     width_slot = variant.slot_width
 
     @ti.kernel
     def adjoint(
         records: array(dtype, 2),  # [N, RECORD]
-        attributes: array(dtype, 3),  # [M, 3, C]
+        attributes: array(dtype, 3),  # [M, 3, C + texture coordinates]
         views: array(ti.i32, 2),  # [B, 3]
         tile_start: array(ti.i32, 1),  # [T + 1]
         entry_face: array(ti.i32, 1),  # [K]
@@ -206,6 +239,8 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
         reach2: dtype,
         tau: dtype,
         inverse_tau: dtype,
+        near: dtype,
+        far: dtype,
         image: array(dtype, 2),  # [B * H * W, C] what forward returned
         depth_in: array(dtype, 1),  # [B * H * W] what forward returned
         state: array(dtype, 2),  # [B * H * W, STATE]
@@ -215,6 +250,9 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
         d_depth_in: array(dtype, 1),  # [B * H * W]
         slots: array(dtype, 2),  # [K, variant.slot_width] out
         d_softness: array(dtype, 2),  # [T, 2] out: see `blend_in_adjoint`
+        texels: array(dtype, 2),  # [X, textured channels]
+        maps: array(ti.i32, 1),  # of each attribute record where its map begins here; maps
+        d_texels: array(ti.i32, 1),  # out: see `texture.add_exactly`
         first_tile_row: ti.i32,  # of the band that is worked on
         end_tile_row: ti.i32,
         n_workers: ti.i32,
@@ -246,6 +284,9 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                     g_mean = ti.Vector.zero(dtype, PIXELS)
                     pull = ti.Vector.zero(dtype, PIXELS)
                     g = [ti.Vector.zero(dtype, PIXELS) for _ in ti.static(range(channels))]
+                    # Of eight pixels: the weight, u0, u1, u2, what is seen; dL/d(attributes).
+                    lanes = [ti.Vector.zero(dtype, BLOCK) for _ in ti.static(range(5))]
+                    d_here = [ti.Vector.zero(dtype, BLOCK) for _ in ti.static(range(attributes_in))]
                     for i in range(PIXELS):
                         r = tile_row * TILE + pixel_row(i)
                         c = tile_column * TILE + pixel_column(i)
@@ -291,28 +332,71 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                         n = entry_face[entry]
                         m = views[b, 1] + n - views[b, 0]
                         face = read_record(records, n)
-                        c0 = [attributes[m, 0, ch] for ch in ti.static(range(channels))]
-                        c1 = [attributes[m, 1, ch] for ch in ti.static(range(channels))]
-                        c2 = [attributes[m, 2, ch] for ch in ti.static(range(channels))]
+                        c0 = [attributes[m, 0, a] for a in ti.static(range(attributes_in))]
+                        c1 = [attributes[m, 1, a] for a in ti.static(range(attributes_in))]
+                        c2 = [attributes[m, 2, a] for a in ti.static(range(attributes_in))]
                         s = [ti.Vector.zero(dtype, BLOCK) for _ in ti.static(range(width_slot))]
                         for k in range(list_blocks(entry_blocks[entry] & awake, blocks)):
+                            if ti.static(textured > 0):
+                                for lane in range(BLOCK):
+                                    i = (blocks[k] & (BLOCKS - 1)) * BLOCK + lane
+                                    weight, u0, u1, u2 = weigh(
+                                        ti.Vector([px[i], py[i]]), face,
+                                        reference[i], inverse_total[i], nearest[i] == n,
+                                        inverse_sigma, reach2, tau, inverse_tau, near, far,
+                                    )  # fmt: skip
+                                    lanes[0][lane], lanes[1][lane] = weight, u0
+                                    lanes[2][lane], lanes[3][lane] = u1, u2
+                                for lane in range(BLOCK):
+                                    i = (blocks[k] & (BLOCKS - 1)) * BLOCK + lane
+                                    here = ti.Vector.zero(dtype, attributes_in)
+                                    pulled = ti.Vector.zero(dtype, attributes_in)
+                                    seen = zero
+                                    if lanes[0][lane] > 0.0:
+                                        for a in ti.static(range(attributes_in)):
+                                            here[a] = (
+                                                lanes[1][lane] * c0[a] + lanes[2][lane] * c1[a]
+                                                + lanes[3][lane] * c2[a]
+                                            )  # fmt: skip
+                                        d_color = ti.Vector(
+                                            [g[ch][i] for ch in ti.static(range(channels))]
+                                        )
+                                        seen, pulled = color_adjoint(
+                                            texels, maps, maps[m], here, d_color
+                                        )
+                                        if ti.static(texels_too):
+                                            add_to_texels(
+                                                maps, maps[m], here, lanes[0][lane] * d_color,
+                                                d_texels,
+                                            )  # fmt: skip
+                                    lanes[4][lane] = seen
+                                    for a in ti.static(range(attributes_in)):
+                                        d_here[a][lane] = pulled[a]
                             for lane in range(BLOCK):
                                 # Masked, so that LLVM knows that the sum cannot wrap.
                                 i = (blocks[k] & (BLOCKS - 1)) * BLOCK + lane
                                 p = ti.Vector([px[i], py[i]])
-                                # g_k: the image gradient along the colour of corner k.
-                                g0, g1, g2 = zero, zero, zero
-                                for ch in ti.static(range(channels)):
-                                    g0 += g[ch][i] * c0[ch]
-                                    g1 += g[ch][i] * c1[ch]
-                                    g2 += g[ch][i] * c2[ch]
+                                # g_k: the image gradient along the attributes of corner k.
+                                g0, g1, g2, seen = zero, zero, zero, lanes[4][lane]
+                                d_value = [
+                                    ti.cast(0.0, dtype) for _ in ti.static(range(attributes_in))
+                                ]
+                                for a in ti.static(range(attributes_in)):
+                                    if ti.static(textured > 0):
+                                        d_value[a] = d_here[a][lane]
+                                    else:
+                                        d_value[a] = g[a][i]
+                                    g0 += d_value[a] * c0[a]
+                                    g1 += d_value[a] * c1[a]
+                                    g2 += d_value[a] * c2[a]
                                 (
                                     d0, d1, d2, d3, d4, d5, d_z0, d_z1, d_z2,
                                     weight, u0, u1, u2, d_sigma, d_gamma,
                                 ) = blend_in_adjoint(
                                     p, face, clear[i], reference[i], inverse_total[i],
                                     nearest[i] == n, g_alpha[i], g_depth[i], g_mean[i],
-                                    g0, g1, g2, inverse_sigma, reach2, tau, inverse_tau,
+                                    g0, g1, g2, seen,
+                                    inverse_sigma, reach2, tau, inverse_tau, near, far,
                                 )  # fmt: skip
                                 if ti.static(geometry):
                                     s[0][lane] += d0
@@ -326,11 +410,11 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                                         s[7][lane] += d_z1
                                         s[8][lane] += d_z2
                                 if ti.static(attributes_too):
-                                    for ch in ti.static(range(channels)):
-                                        w_g = weight * g[ch][i]
-                                        s[9 + ch][lane] += w_g * u0
-                                        s[9 + channels + ch][lane] += w_g * u1
-                                        s[9 + 2 * channels + ch][lane] += w_g * u2
+                                    for a in ti.static(range(attributes_in)):
+                                        w_g = weight * d_value[a]
+                                        s[9 + a][lane] += w_g * u0
+                                        s[9 + attributes_in + a][lane] += w_g * u1
+                                        s[9 + 2 * attributes_in + a][lane] += w_g * u2
                                 if ti.static(softness):
                                     to_sigma += d_sigma
                                     to_gamma += d_gamma

@@ -12,6 +12,7 @@ import taichi as ti
 
 from taichi_softras.kernels.fragment import Variant, fragment_functions, pixel_center
 from taichi_softras.kernels.setup import read_record
+from taichi_softras.kernels.texture import texture_functions
 from taichi_softras.kernels.types import PIXELS, TILE, array
 
 BLOCK = 64
@@ -22,7 +23,9 @@ BLOCK = 64
 def forward_kernel(variant: Variant) -> Any:
     """Return the kernel that renders all tiles of all views."""
     dtype, channels, alpha, color = variant.dtype, variant.channels, variant.alpha, variant.color
-    blend_in, _ = fragment_functions(variant)
+    blend_in, _, _ = fragment_functions(variant)
+    attributes_in, textured = variant.attributes, variant.textured
+    color_of, _, _ = texture_functions(dtype, variant.lookup, channels, textured, unroll=True)
     # The nearest fragment is searched from beyond any depth.
     beyond = 1e30
 
@@ -30,7 +33,7 @@ def forward_kernel(variant: Variant) -> Any:
     def forward(
         records: array(dtype, 2),  # [N, RECORD]
         boxes: array(ti.i32, 2),  # [N, 4]
-        attributes: array(dtype, 3),  # [M, 3, C]
+        attributes: array(dtype, 3),  # [M, 3, C + texture coordinates]
         views: array(ti.i32, 2),  # [B, 3]
         tile_start: array(ti.i32, 1),  # [T + 1]
         entry_face: array(ti.i32, 1),  # [K]
@@ -44,6 +47,7 @@ def forward_kernel(variant: Variant) -> Any:
         reach2: dtype,  # faces are kept while the metric's square is below this
         tau: dtype,  # gamma (far - near)
         inverse_tau: dtype,
+        near: dtype,
         far: dtype,
         background_depth: dtype,  # depth at which the background takes part in the softmax
         alpha_out: array(dtype, 1),  # [B * H * W] out
@@ -51,6 +55,8 @@ def forward_kernel(variant: Variant) -> Any:
         depth_out: array(dtype, 1),  # [B * H * W] out
         state: array(dtype, 2),  # [B * H * W, STATE] out: transparency, reference depth, sum
         winner: array(ti.i32, 1),  # [B * H * W] out: nearest face, -1 if none (hard colour only)
+        texels: array(dtype, 2),  # [X, textured channels]
+        maps: array(ti.i32, 1),  # of each attribute record where its map begins here; maps
     ):
         columns = (width + TILE - 1) // TILE
         tiles_per_view = (height + TILE - 1) // TILE * columns
@@ -77,7 +83,7 @@ def forward_kernel(variant: Variant) -> Any:
                         m = views[b, 1] + n - views[b, 0]
                         covered, nearer, old, new, front, depth, u0, u1, u2 = blend_in(
                             p, read_record(records, n), silhouette, reference,
-                            inverse_sigma, reach2, tau, inverse_tau,
+                            inverse_sigma, reach2, tau, inverse_tau, near, far,
                         )  # fmt: skip
                         silhouette = covered
                         if ti.static(color != "none"):
@@ -87,12 +93,27 @@ def forward_kernel(variant: Variant) -> Any:
                             depth_sum = depth_sum * old + new * depth
                         elif ti.static(color == "hard"):
                             nearest = ti.select(front, n, nearest)
-                        for ch in ti.static(range(channels)):
-                            c0 = attributes[m, 0, ch]
-                            value = c0 + (
-                                u1 * (attributes[m, 1, ch] - c0) + u2 * (attributes[m, 2, ch] - c0)
-                            )
-                            sums[ch] = sums[ch] * old + new * value
+                        if ti.static(textured > 0):
+                            # What adds nothing fades nothing either.
+                            if new > 0.0:
+                                here = ti.Vector.zero(dtype, attributes_in)
+                                for a in ti.static(range(attributes_in)):
+                                    c0 = attributes[m, 0, a]
+                                    here[a] = c0 + (
+                                        u1 * (attributes[m, 1, a] - c0)
+                                        + u2 * (attributes[m, 2, a] - c0)
+                                    )
+                                value = color_of(texels, maps, maps[m], here)
+                                for ch in ti.static(range(channels)):
+                                    sums[ch] = sums[ch] * old + new * value[ch]
+                        else:
+                            for ch in ti.static(range(channels)):
+                                c0 = attributes[m, 0, ch]
+                                value = c0 + (
+                                    u1 * (attributes[m, 1, ch] - c0)
+                                    + u2 * (attributes[m, 2, ch] - c0)
+                                )
+                                sums[ch] = sums[ch] * old + new * value
                 state[q, 0] = silhouette
                 if ti.static(alpha == "prod"):
                     alpha_out[q] = 1.0 - silhouette
@@ -167,14 +188,16 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
         softness: Compute gradients of sigma and gamma.
     """
     dtype, channels, color = variant.dtype, variant.channels, variant.color
-    _, blend_in_adjoint = fragment_functions(variant)
+    attributes_in, textured = variant.attributes, variant.textured
+    _, weigh, blend_in_adjoint = fragment_functions(variant)
+    _, color_adjoint, _ = texture_functions(dtype, variant.lookup, channels, textured, unroll=True)
     width_slot = variant.slot_width
 
     @ti.kernel
     def adjoint(
         records: array(dtype, 2),  # [N, RECORD]
         boxes: array(ti.i32, 2),  # [N, 4]
-        attributes: array(dtype, 3),  # [M, 3, C]
+        attributes: array(dtype, 3),  # [M, 3, C + texture coordinates]
         views: array(ti.i32, 2),  # [B, 3]
         n_entries: ti.i32,
         entry_tile: array(ti.i32, 1),  # [K]
@@ -187,10 +210,14 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
         reach2: dtype,
         tau: dtype,
         inverse_tau: dtype,
+        near: dtype,
+        far: dtype,
         pixels: array(dtype, 2),  # [B * H * W, 6 + C] see `pixel_kernel`
         winner: array(ti.i32, 1),  # [B * H * W] with hard colour
         slots: array(dtype, 2),  # [K, variant.slot_width] out
         d_softness: array(dtype, 2),  # [K, 2] out: see `blend_in_adjoint`
+        texels: array(dtype, 2),  # [X, textured channels]
+        maps: array(ti.i32, 1),  # of each attribute record where its map begins here; maps
     ):
         columns = (width + TILE - 1) // TILE
         tiles_per_view = (height + TILE - 1) // TILE * columns
@@ -204,9 +231,9 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
             zero = ti.cast(0.0, dtype)
             to_sigma, to_gamma = zero, zero
             s = [ti.cast(0.0, dtype) for _ in ti.static(range(width_slot))]
-            c0 = [attributes[m, 0, ch] for ch in ti.static(range(channels))]
-            c1 = [attributes[m, 1, ch] for ch in ti.static(range(channels))]
-            c2 = [attributes[m, 2, ch] for ch in ti.static(range(channels))]
+            c0 = [attributes[m, 0, a] for a in ti.static(range(attributes_in))]
+            c1 = [attributes[m, 1, a] for a in ti.static(range(attributes_in))]
+            c2 = [attributes[m, 2, a] for a in ti.static(range(attributes_in))]
             # A tile's threads read its pixels in step: the same address at the same time.
             for i in range(PIXELS):
                 r, c = tile_row * TILE + i // TILE, tile_column * TILE + i % TILE
@@ -216,8 +243,9 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                         r, c, height, width, ti.cast(shorter, variant.position_dtype)
                     )
                     reference, inverse_total, chosen = zero, zero, False
-                    g_depth, g_mean, g0, g1, g2 = zero, zero, zero, zero, zero
-                    g = [ti.cast(0.0, dtype) for _ in ti.static(range(channels))]
+                    g_depth, g_mean, g0, g1, g2, seen = zero, zero, zero, zero, zero, zero
+                    # dL/d(attributes here), which without a texture are the colours.
+                    g = [ti.cast(0.0, dtype) for _ in ti.static(range(attributes_in))]
                     if ti.static(color == "softmax"):
                         reference, inverse_total = pixels[q, 1], pixels[q, 2]
                     if ti.static(color == "hard"):
@@ -226,16 +254,31 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                         g_depth, g_mean = pixels[q, 4], pixels[q, 5]
                         for ch in ti.static(range(channels)):
                             g[ch] = pixels[q, 6 + ch]
-                            g0 += g[ch] * c0[ch]
-                            g1 += g[ch] * c1[ch]
-                            g2 += g[ch] * c2[ch]
+                        if ti.static(textured > 0):
+                            weight, u0, u1, u2 = weigh(
+                                ti.Vector([x, y]), face, reference, inverse_total, chosen,
+                                inverse_sigma, reach2, tau, inverse_tau, near, far,
+                            )  # fmt: skip
+                            if weight > 0.0:
+                                here = ti.Vector.zero(dtype, attributes_in)
+                                for a in ti.static(range(attributes_in)):
+                                    here[a] = u0 * c0[a] + u1 * c1[a] + u2 * c2[a]
+                                d_color = ti.Vector([g[ch] for ch in ti.static(range(channels))])
+                                along, d_here = color_adjoint(texels, maps, maps[m], here, d_color)
+                                seen = along
+                                for a in ti.static(range(attributes_in)):
+                                    g[a] = d_here[a]
+                        for a in ti.static(range(attributes_in)):
+                            g0 += g[a] * c0[a]
+                            g1 += g[a] * c1[a]
+                            g2 += g[a] * c2[a]
                     (
                         d0, d1, d2, d3, d4, d5, d_z0, d_z1, d_z2,
                         weight, u0, u1, u2, d_sigma, d_gamma,
                     ) = blend_in_adjoint(
                         ti.Vector([x, y]), face, pixels[q, 0], reference, inverse_total, chosen,
-                        pixels[q, 3], g_depth, g_mean, g0, g1, g2,
-                        inverse_sigma, reach2, tau, inverse_tau,
+                        pixels[q, 3], g_depth, g_mean, g0, g1, g2, seen,
+                        inverse_sigma, reach2, tau, inverse_tau, near, far,
                     )  # fmt: skip
                     if ti.static(geometry):
                         s[0] += d0
@@ -249,11 +292,11 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                             s[7] += d_z1
                             s[8] += d_z2
                     if ti.static(attributes_too):
-                        for ch in ti.static(range(channels)):
-                            w_g = weight * g[ch]
-                            s[9 + ch] += w_g * u0
-                            s[9 + channels + ch] += w_g * u1
-                            s[9 + 2 * channels + ch] += w_g * u2
+                        for a in ti.static(range(attributes_in)):
+                            w_g = weight * g[a]
+                            s[9 + a] += w_g * u0
+                            s[9 + attributes_in + a] += w_g * u1
+                            s[9 + 2 * attributes_in + a] += w_g * u2
                     if ti.static(softness):
                         to_sigma += d_sigma
                         to_gamma += d_gamma
@@ -267,3 +310,71 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                 d_softness[slot, 1] = to_gamma
 
     return adjoint
+
+
+@cache
+def texel_kernel(variant: Variant) -> Any:
+    """Return the kernel that adds up gradients of texels, one (entry, pixel) a thread."""
+    dtype, channels, color = variant.dtype, variant.channels, variant.color
+    attributes_in = variant.attributes
+    _, weigh, _ = fragment_functions(variant)
+    _, _, add_to_texels = texture_functions(
+        dtype, variant.lookup, channels, variant.textured, unroll=True
+    )
+
+    @ti.kernel
+    def texel_adjoint(
+        records: array(dtype, 2),  # [N, RECORD]
+        boxes: array(ti.i32, 2),  # [N, 4]
+        attributes: array(dtype, 3),  # [M, 3, C + texture coordinates]
+        views: array(ti.i32, 2),  # [B, 3]
+        n_entries: ti.i32,
+        entry_tile: array(ti.i32, 1),  # [K]
+        entry_face: array(ti.i32, 1),  # [K]
+        height: ti.i32,
+        width: ti.i32,
+        shorter: dtype,
+        inverse_sigma: dtype,
+        reach2: dtype,
+        tau: dtype,
+        inverse_tau: dtype,
+        near: dtype,
+        far: dtype,
+        pixels: array(dtype, 2),  # [B * H * W, 6 + C] see `pixel_kernel`
+        winner: array(ti.i32, 1),  # [B * H * W] with hard colour
+        maps: array(ti.i32, 1),  # of each attribute record where its map begins here; maps
+        sums: array(ti.i32, 1),  # see `texture.add_exactly`
+    ):
+        columns = (width + TILE - 1) // TILE
+        tiles_per_view = (height + TILE - 1) // TILE * columns
+        for thread in range(n_entries * PIXELS):
+            entry, i = thread // PIXELS, thread % PIXELS
+            tile, n = entry_tile[entry], entry_face[entry]
+            b = tile // tiles_per_view
+            r = tile % tiles_per_view // columns * TILE + i // TILE
+            c = tile % columns * TILE + i % TILE
+            if r < height and c < width and boxes[n, 2] <= r <= boxes[n, 3]:
+                q = (b * height + r) * width + c
+                m = views[b, 1] + n - views[b, 0]
+                x, y = pixel_center(r, c, height, width, ti.cast(shorter, variant.position_dtype))
+                chosen = False
+                if ti.static(color == "hard"):
+                    chosen = winner[q] == n
+                weight, u0, u1, u2 = weigh(
+                    ti.Vector([x, y]), read_record(records, n), pixels[q, 1], pixels[q, 2], chosen,
+                    inverse_sigma, reach2, tau, inverse_tau, near, far,
+                )  # fmt: skip
+                if weight > 0.0:
+                    here = ti.Vector.zero(dtype, attributes_in)
+                    for a in ti.static(range(attributes_in)):
+                        here[a] = (
+                            u0 * attributes[m, 0, a]
+                            + u1 * attributes[m, 1, a]
+                            + u2 * attributes[m, 2, a]
+                        )
+                    d_color = ti.Vector(
+                        [weight * pixels[q, 6 + ch] for ch in ti.static(range(channels))]
+                    )
+                    add_to_texels(maps, maps[m], here, d_color, sums)
+
+    return texel_adjoint

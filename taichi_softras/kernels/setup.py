@@ -102,8 +102,15 @@ def view_of(views: ti.template(), n_views, n):
 
 
 @cache
-def setup_kernel(dtype: Any, distance: str, cull: str) -> Any:
-    """Return the kernel that turns corners into records and pixel boxes."""
+def setup_kernel(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any:
+    """Return the kernel that turns corners into records and pixel boxes.
+
+    Args:
+        dtype: Precision of the corners.
+        distance: Metric of the coverage.
+        cull: Sides to leave out.
+        any_depth: Keep faces with corners behind the eye, except in its plane.
+    """
     finite = is_finite(dtype)
     # Four roundings of the precision: below that the sign of an area is noise.
     flat = 4.0 * (2.0**-23 if dtype == ti.f32 else 2.0**-52)
@@ -116,8 +123,10 @@ def setup_kernel(dtype: Any, distance: str, cull: str) -> Any:
         reason = -1
         if ti.abs(area2) <= flat * longest2:
             reason = DEGENERATE
-        if ti.min(corners[n, 0, 2], corners[n, 1, 2], corners[n, 2, 2]) <= 0.0:
-            reason = BEHIND
+        for k in ti.static(range(3)):
+            z = corners[n, k, 2]
+            if z == 0.0 if ti.static(any_depth) else z <= 0.0:
+                reason = BEHIND
         ok = finite(area2) and finite(longest2)
         for k in ti.static(range(3)):
             for axis in ti.static(range(3)):

@@ -42,8 +42,10 @@ def bin_faces(plan: Plan, memory: Memory, scene: Scene) -> Tiles:
     n = plan.n_faces
     records, boxes, skipped = memory.reals(n, RECORD), memory.integers(n, 4), memory.integers(3)
     launch(
-        setup_kernel(plan.variant.dtype, plan.variant.distance, plan.cull),
-        scene.corners, scene.attributes, scene.views, plan.n_views, n, plan.variant.channels,
+        setup_kernel(
+            plan.variant.dtype, plan.variant.distance, plan.cull, plan.variant.shows != ""
+        ),
+        scene.corners, scene.attributes, scene.views, plan.n_views, n, plan.variant.attributes,
         *plan.extent, plan.reach,
         records, boxes, skipped,
     )  # fmt: skip

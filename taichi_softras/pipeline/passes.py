@@ -12,6 +12,8 @@ from taichi_softras.kernels.gather import (
     gather_kernels,
     softness_kernel,
 )
+from taichi_softras.kernels.texture import HEAD, collect_kernel, scale_kernel
+from taichi_softras.kernels.texture import PARTS as TEXEL_PARTS
 from taichi_softras.kernels.types import STATE
 from taichi_softras.pipeline.binning import Tiles, bands, bin_faces
 from taichi_softras.pipeline.plan import Array, Memory, Plan, Scene
@@ -34,9 +36,10 @@ class Gradients:
     """What the adjoint leaves; None where nothing was asked for."""
 
     corners: Array | None  # [N, 3, 3]
-    attributes: Array | None  # [M, 3, C]
+    attributes: Array | None  # [M, 3, C + texture coordinates]
     background: Array | None  # [P, C]
     softness: Array | None  # [2] times Plan.softness_scales
+    texels: Array | None  # [X, textured channels]
 
 
 def forward(plan: Plan, memory: Memory, scene: Scene) -> Rendered:
@@ -61,8 +64,9 @@ def _draw(plan: Plan, memory: Memory, scene: Scene, tiles: Tiles, rendered: Rend
     scene_arrays = (scene.attributes, scene.views, tiles.tile_start, tiles.entry_face)
     pixel_arrays = (
         scene.background, plan.background_rows, plan.n_views, *plan.numbers,
-        plan.far, plan.background_depth,
+        plan.background_depth,
         rendered.alpha, rendered.image, rendered.depth, rendered.state, rendered.winner,
+        scene.texels, scene.maps,
     )  # fmt: skip
     if runtime.backend() == "cpu":
         launch(
@@ -84,6 +88,7 @@ class Needs(NamedTuple):
     attributes: bool
     background: bool
     softness: bool
+    texels: bool = False
 
 
 def adjoint(
@@ -99,21 +104,29 @@ def adjoint(
     """Pull gradients of the images back to what is asked for; hold `runtime.launch_lock`."""
     variant, colored = plan.variant, plan.variant.channels > 0
     needs = needs._replace(
-        attributes=needs.attributes and colored, background=needs.background and colored
+        attributes=needs.attributes and colored,
+        background=needs.background and colored,
+        texels=needs.texels and variant.textured > 0,
     )
     on_cpu = runtime.backend() == "cpu"
     softness_rows = plan.n_tiles if on_cpu else rendered.tiles.n_entries
     found = Gradients(
         memory.reals(plan.n_faces, 3, 3) if needs.corners else None,
-        memory.reals(plan.n_attributes, 3, variant.channels) if needs.attributes else None,
+        memory.reals(plan.n_attributes, 3, variant.attributes) if needs.attributes else None,
         memory.reals(plan.pixels, variant.channels) if needs.background else None,
         memory.reals(2) if needs.softness else None,
+        memory.reals(plan.n_texels, variant.textured) if needs.texels else None,
     )
+    sums = _begin_texels(plan, memory, scene, d_image) if needs.texels else memory.zeros(1)
     d_softness = memory.reals(softness_rows if needs.softness else 1, 2)
     d_images = (d_alpha, d_image, d_depth)
     for i, part in enumerate(bands(plan, memory, scene, rendered.tiles)):
-        slots = _pull(plan, memory, scene, part, rendered, d_images, d_softness, needs)
+        slots = _pull(plan, memory, scene, part, rendered, d_images, d_softness, sums, needs)
         _gather(plan, part, slots, found, more=i > 0)
+    if needs.texels:
+        launch(
+            collect_kernel(variant.dtype), plan.n_texels, variant.textured, sums, found.texels
+        )  # fmt: skip
     if needs.background:
         launch(
             background_kernel(variant.dtype, variant.color),
@@ -131,6 +144,17 @@ def adjoint(
     return found
 
 
+def _begin_texels(plan: Plan, memory: Memory, scene: Scene, d_image: Array) -> Array:
+    """Return sums for the texels' gradients: 0, and scaled so that they will not overflow."""
+    sums = memory.zeros(HEAD + 2 * plan.n_texels * plan.variant.textured)
+    launch(
+        scale_kernel(plan.variant.dtype),
+        plan.pixels, plan.n_attributes, plan.variant.textured, d_image, scene.attributes,
+        memory.reals(TEXEL_PARTS, 2), sums,
+    )  # fmt: skip
+    return sums
+
+
 def _pull(
     plan: Plan,
     memory: Memory,
@@ -139,27 +163,36 @@ def _pull(
     rendered: Rendered,
     d_images: tuple[Array, Array, Array],
     d_softness: Array,
+    sums: Array,
     needs: Needs,
 ) -> Array:
     """Launch the adjoint driver on the tiles that have lists; return the gradient slots."""
-    kernels = raster_cpu if runtime.backend() == "cpu" else raster_gpu
-    kernel = kernels.adjoint_kernel(plan.variant, needs.corners, needs.attributes, needs.softness)
-    slots = memory.reals(tiles.n_entries, plan.variant.slot_width)
+    variant, wanted = plan.variant, (needs.corners, needs.attributes, needs.softness)
+    slots = memory.reals(tiles.n_entries, variant.slot_width)
     images = (rendered.image, rendered.depth, rendered.state)
-    if kernels is raster_cpu:
+    texture = (scene.texels, scene.maps)
+    if runtime.backend() == "cpu":
         launch(
-            kernel, tiles.records, scene.attributes, scene.views, tiles.tile_start,
+            raster_cpu.adjoint_kernel(variant, *wanted, needs.texels),
+            tiles.records, scene.attributes, scene.views, tiles.tile_start,
             tiles.entry_face, tiles.entry_slot, tiles.entry_blocks, plan.n_views, *plan.numbers,
-            *images, rendered.winner, *d_images, slots, d_softness,
+            *images, rendered.winner, *d_images, slots, d_softness, *texture, sums,
             *tiles.rows, runtime.thread_count(), memory.zeros(1),
         )  # fmt: skip
-    else:
-        pixels = memory.reals(plan.pixels, raster_gpu.pixel_width(plan.variant.channels))
-        launch(raster_gpu.pixel_kernel(plan.variant), plan.pixels, *images, *d_images, pixels)
+        return slots
+    pixels = memory.reals(plan.pixels, raster_gpu.pixel_width(variant.channels))
+    launch(raster_gpu.pixel_kernel(variant), plan.pixels, *images, *d_images, pixels)
+    faces = (tiles.records, tiles.boxes, scene.attributes, scene.views, tiles.n_entries)
+    launch(
+        raster_gpu.adjoint_kernel(variant, *wanted),
+        *faces, tiles.entry_tile, tiles.entry_face, tiles.entry_slot, *plan.numbers,
+        pixels, rendered.winner, slots, d_softness, *texture,
+    )  # fmt: skip
+    if needs.texels:
         launch(
-            kernel, tiles.records, tiles.boxes, scene.attributes, scene.views, tiles.n_entries,
-            tiles.entry_tile, tiles.entry_face, tiles.entry_slot, *plan.numbers,
-            pixels, rendered.winner, slots, d_softness,
+            raster_gpu.texel_kernel(variant),
+            *faces, tiles.entry_tile, tiles.entry_face, *plan.numbers,
+            pixels, rendered.winner, scene.maps, sums,
         )  # fmt: skip
     return slots
 
@@ -172,6 +205,6 @@ def _gather(plan: Plan, tiles: Tiles, slots: Array, found: Gradients, *, more: b
         launch(gather_corners, plan.n_faces, tiles.face_start, slots, int(more), found.corners)
     if found.attributes is not None:
         launch(
-            gather_attributes, plan.n_attributes, tiles.face_start, slots, variant.channels,
+            gather_attributes, plan.n_attributes, tiles.face_start, slots, variant.attributes,
             plan.n_faces // max(plan.n_attributes, 1), int(more), found.attributes,
         )  # fmt: skip

@@ -56,6 +56,8 @@ class Plan:
     """Attribute records; fewer than faces where views share them."""
     background_rows: int
     """1, or one a pixel."""
+    n_texels: int = 0
+    """Texels of all maps."""
 
     @classmethod
     def of(
@@ -70,8 +72,15 @@ class Plan:
         n_attributes: int,
         background_rows: int,
         orthographic: bool = False,
+        lookup: str = "",
+        textured: int = 0,
+        n_texels: int = 0,
     ) -> "Plan":
-        """Plan a rendering; `dtype` is "float32" or "float64"."""
+        """Plan a rendering; `dtype` is "float32" or "float64".
+
+        `channels` counts what is drawn; with a `lookup` the texture multiplies the first `textured`
+        ones, and the attributes have texture coordinates besides.
+        """
         variant = Variant(
             dtype=runtime.taichi_dtype(dtype),
             channels=channels,
@@ -81,10 +90,13 @@ class Plan:
             clip=settings.clip,
             perspective=settings.perspective_correct and not orthographic,
             linear_depth=orthographic,
+            shows=_SIDES[settings.cull] if settings.unseen == "alpha" else "",
+            lookup=lookup,
+            textured=textured,
         )
         return cls(
             variant=variant,
-            cull=settings.cull,
+            cull="none" if settings.unseen == "alpha" else settings.cull,
             size=size,
             sigma=_number(settings.sigma),
             gamma=_number(settings.gamma),
@@ -96,6 +108,7 @@ class Plan:
             n_faces=n_faces,
             n_attributes=n_attributes,
             background_rows=background_rows,
+            n_texels=n_texels,
         )
 
     @property
@@ -147,12 +160,18 @@ class Plan:
             self.reach**2,
             self.tau,
             1.0 / self.tau,
+            self.near,
+            self.far,
         )
 
     @property
     def softness_scales(self) -> tuple[float, float]:
         """What the sums of `softness_kernel` are multiplied by to be dL/dsigma and dL/dgamma."""
         return -1.0 / self.sigma, 1.0 / (self.tau * self.gamma)
+
+
+_SIDES = {"none": "both", "back": "front", "front": "back"}
+"""Sides of faces that are left, by what is culled."""
 
 
 def _number(value: Any) -> float:
@@ -164,6 +183,8 @@ class Scene:
     """Arrays that a rendering reads, in the layout of `inputs.RasterInputs`."""
 
     corners: Array  # [N, 3, 3]
-    attributes: Array  # [M, 3, C]
+    attributes: Array  # [M, 3, C + texture coordinates]
     views: Array  # [B, 3] int32
     background: Array  # [1, C] or [B * H * W, C]
+    texels: Array  # [X, textured channels]
+    maps: Array  # [M + 5 L] int32: where the map of each attribute record begins here; maps

@@ -142,6 +142,7 @@ class Renderer:
         self._memory = DeviceMemory(layout.dtype)
         self._views = self._memory.upload(layout.view_table)
         self._background = self._memory.upload(layout.background)
+        self._no_texture = (self._memory.reals(1, 1), self._memory.integers(1))
         self._write, self._take = pixel_kernels(layout.dtype, layout.channels)
         self.skipped = SkippedFaces()
 
@@ -209,7 +210,9 @@ class Renderer:
         attributes = triangles.attributes
         if attributes is None:
             attributes = memory.reals(1, 1, 1)  # without colour nothing reads it
-        scene = Scene(triangles.corners, attributes, self._views, self._background)
+        scene = Scene(
+            triangles.corners, attributes, self._views, self._background, *self._no_texture
+        )
         rendered = pipeline.forward(plan, memory, scene)
         alpha = self.alpha
         self._write(

@@ -12,6 +12,23 @@ from taichi_softras.pipeline import Needs, Plan, Rendered, Scene
 from taichi_softras.torch_bridge.memory import CopiedMemory, TorchMemory, launching, memory_for
 
 
+class Tensors(NamedTuple):
+    """What a rendering reads, packed as in `inputs.RasterInputs`."""
+
+    corners: Tensor
+    """[N, 3, 3]"""
+    attributes: Tensor
+    """[M, 3, C + texture coordinates]"""
+    views: Tensor
+    """[B, 3]"""
+    background: Tensor
+    """[1, C] or [P, C]"""
+    texels: Tensor
+    """[X, texture channels]"""
+    maps: Tensor
+    """See `inputs.RasterInputs.table`."""
+
+
 class Images(NamedTuple):
     """Results as tensors on the device of the arguments."""
 
@@ -56,18 +73,17 @@ class Gradients(NamedTuple):
     corners: Tensor | None
     attributes: Tensor | None
     background: Tensor | None
+    texels: Tensor | None
     softness: tuple[Tensor | None, Tensor | None]
     """dL/dsigma and dL/dgamma, 0-d."""
 
 
-def forward(
-    plan: Plan, corners: Tensor, attributes: Tensor, background: Tensor, views: Tensor
-) -> tuple[Images, Kept]:
-    """Render; the tensors are packed as in `inputs.RasterInputs`."""
-    like = corners.detach()
+def forward(plan: Plan, tensors: Tensors) -> tuple[Images, Kept]:
+    """Render."""
+    like = tensors.corners.detach()
     memory = memory_for(like)
-    with launching(corners.device):
-        scene = _scene(memory, corners, attributes, background, views)
+    with launching(like.device):
+        scene = _scene(memory, tensors)
         rendered = pipeline.forward(plan, memory, scene)
         pixels, colored = plan.pixels, plan.variant.color != "none"
         images = Images(
@@ -101,47 +117,29 @@ def leftovers(kept: Kept, images: Images) -> Leftovers:
     )
 
 
-def bin_again(
-    plan: Plan,
-    corners: Tensor,
-    attributes: Tensor,
-    background: Tensor,
-    views: Tensor,
-    left: Leftovers,
-) -> Kept:
+def bin_again(plan: Plan, tensors: Tensors, left: Leftovers) -> Kept:
     """Restore what `forward` kept, from its arguments and leftovers."""
-    memory = memory_for(corners)
-    with launching(corners.device):
-        scene = _scene(memory, corners, attributes, background, views)
+    memory = memory_for(tensors.corners)
+    with launching(tensors.corners.device):
+        scene = _scene(memory, tensors)
         rendered = Rendered(
             pipeline.bin_faces(plan, memory, scene),
             None,
             *(memory.upload(tensor.detach().contiguous()) for tensor in left),
         )
-    return Kept(plan, memory, scene, rendered, corners.detach())
+    return Kept(plan, memory, scene, rendered, tensors.corners.detach())
 
 
-def _scene(
-    memory: TorchMemory | CopiedMemory,
-    corners: Tensor,
-    attributes: Tensor,
-    background: Tensor,
-    views: Tensor,
-) -> Scene:
+def _scene(memory: TorchMemory | CopiedMemory, tensors: Tensors) -> Scene:
     # Detached, because Taichi would allocate a .grad for every tensor that requires one.
-    return Scene(
-        *(
-            memory.upload(tensor.detach().contiguous())
-            for tensor in (corners, attributes, views, background)
-        )
-    )
+    return Scene(*(memory.upload(tensor.detach().contiguous()) for tensor in tensors))
 
 
 def adjoint(
     kept: Kept, d_alpha: Tensor, d_image: Tensor, d_depth: Tensor, needs: Needs
 ) -> Gradients:
     """Pull gradients of the images back to the arguments."""
-    plan, like, channels = kept.plan, kept.like, kept.plan.variant.channels
+    plan, like, variant = kept.plan, kept.like, kept.plan.variant
     memory = memory_for(like)
     with launching(like.device):
         d_a, d_i, d_d = (
@@ -153,12 +151,14 @@ def adjoint(
             return None if array is None else memory.tensor(array, *shape)
 
         corners = tensor(found.corners, plan.n_faces, 3, 3)
-        attributes = tensor(found.attributes, plan.n_attributes, 3, channels)
-        background = tensor(found.background, plan.pixels, channels)
+        attributes = tensor(found.attributes, plan.n_attributes, 3, variant.attributes)
+        background = tensor(found.background, plan.pixels, variant.channels)
+        texels = tensor(found.texels, plan.n_texels, variant.textured)
         totals = tensor(found.softness, 2)
     if background is not None and plan.background_rows == 1:
         background = background.sum(0, keepdim=True)
     if totals is None:
-        return Gradients(corners, attributes, background, (None, None))
+        return Gradients(corners, attributes, background, texels, (None, None))
     to_sigma, to_gamma = plan.softness_scales
-    return Gradients(corners, attributes, background, (totals[0] * to_sigma, totals[1] * to_gamma))
+    softness = (totals[0] * to_sigma, totals[1] * to_gamma)
+    return Gradients(corners, attributes, background, texels, softness)

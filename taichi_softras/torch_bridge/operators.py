@@ -13,31 +13,35 @@ from torch import Tensor
 
 from taichi_softras import runtime
 from taichi_softras.errors import ArgumentError, DerivativeError
-from taichi_softras.inputs import RasterInputs
+from taichi_softras.inputs import RasterInputs, check_maps
 from taichi_softras.kernels.types import STATE
 from taichi_softras.pipeline import Needs, Plan
 from taichi_softras.settings import RasterSettings
 from taichi_softras.skipped import SkippedFaces, warn_about_skipped
+from taichi_softras.textures import MAP_ROW
 from taichi_softras.torch_bridge import launch
 from taichi_softras.torch_bridge.memory import check_backend, dtype_name
 
-N_TENSORS = 6
+N_TENSORS = 8
 """Tensor arguments of `rasterize`."""
 
 
 def render(
-    inputs: RasterInputs, settings: RasterSettings, orthographic: bool, channels: slice
+    inputs: RasterInputs, settings: RasterSettings, orthographic: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Render some channels: alpha [P], image [P, C], depth [P], skipped [3]."""
+    """Render a group of channels: alpha [P], image [P, C], depth [P], skipped [3]."""
     alpha, image, depth, _, _, skipped = rasterize(
         inputs.corners_ndc,
-        inputs.attributes[..., channels],
-        inputs.background[:, channels],
+        inputs.attributes,
+        inputs.background,
+        inputs.texels,
         torch.as_tensor(settings.sigma),
         torch.as_tensor(settings.gamma),
         inputs.views,
+        inputs.table,
         list(inputs.size),
         " ".join(getattr(settings, name) for name in _CHOICES),
+        inputs.texture.lookup if inputs.texture else "",
         settings.perspective_correct,
         orthographic,
         [float(getattr(settings, name)) for name in _NUMBERS],
@@ -45,14 +49,14 @@ def render(
     return alpha, image, depth, skipped
 
 
-_CHOICES = ("distance", "alpha", "color", "clip", "cull")
+_CHOICES = ("distance", "alpha", "color", "clip", "cull", "unseen")
 _NUMBERS = ("eps", "dist_eps", "near", "far")
 
 
 def _plan(tensors: Sequence[Tensor], options: Sequence[Any]) -> Plan:
     """Take the operators' arguments apart; also starts Taichi and checks what torch could not."""
-    corners, attributes, background, sigma, gamma, views = tensors
-    size, choices, perspective_correct, orthographic, numbers = options
+    corners, attributes, background, texels, sigma, gamma, views, table = tensors
+    size, choices, lookup, perspective_correct, orthographic, numbers = options
     runtime.init(tensors_on=corners.device.type)
     if not bool(background.isfinite().all()):
         raise ArgumentError("`background` must be finite, got NaN or infinite values.")
@@ -64,17 +68,29 @@ def _plan(tensors: Sequence[Tensor], options: Sequence[Any]) -> Plan:
         **dict(zip(_CHOICES, choices.split(), strict=True)),
     )
     check_backend(corners, settings)
+    if lookup:
+        records = attributes.shape[0]
+        maps = table[records:].reshape(-1, MAP_ROW).long()
+        check_maps(maps, (table[:records].long() - records) // MAP_ROW, texels.shape[0])
     return Plan.of(
         settings,
         dtype=dtype_name(corners.dtype),
-        channels=attributes.shape[-1],
+        channels=background.shape[-1],
         size=(size[0], size[1]),
         n_views=views.shape[0],
         n_faces=corners.shape[0],
         n_attributes=attributes.shape[0],
         background_rows=background.shape[0],
         orthographic=orthographic,
+        lookup=lookup,
+        textured=texels.shape[1],
+        n_texels=texels.shape[0],
     )
+
+
+def _tensors(given: Sequence[Tensor]) -> launch.Tensors:
+    corners, attributes, background, texels, _, _, views, table = given
+    return launch.Tensors(corners, attributes, views, background, texels, table)
 
 
 @torch.library.custom_op("taichi_softras::rasterize", mutates_args=())
@@ -82,19 +98,22 @@ def rasterize(
     corners: Tensor,
     attributes: Tensor,
     background: Tensor,
+    texels: Tensor,
     sigma: Tensor,
     gamma: Tensor,
     views: Tensor,
+    table: Tensor,
     size: list[int],
     choices: str,
+    lookup: str,
     perspective_correct: bool,
     orthographic: bool,
     numbers: list[float],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return alpha [P], image [P, C], depth [P], state [P, 3], winner [P], skipped [3]."""
-    options = (size, choices, perspective_correct, orthographic, numbers)
-    tensors = (corners, attributes, background, sigma, gamma, views)
-    images, kept = launch.forward(_plan(tensors, options), corners, attributes, background, views)
+    options = (size, choices, lookup, perspective_correct, orthographic, numbers)
+    tensors = (corners, attributes, background, texels, sigma, gamma, views, table)
+    images, kept = launch.forward(_plan(tensors, options), _tensors(tensors))
     warn_about_skipped(SkippedFaces(*images.skipped.tolist()))
     return images.alpha, *launch.leftovers(kept, images), images.skipped
 
@@ -104,9 +123,11 @@ def _(
     corners: Tensor,
     attributes: Tensor,
     background: Tensor,
+    texels: Tensor,
     sigma: Tensor,
     gamma: Tensor,
     views: Tensor,
+    table: Tensor,
     size: list[int],
     choices: str,
     *_: Any,
@@ -115,7 +136,7 @@ def _(
     color = choices.split()[2]
     return (
         corners.new_empty(pixels),
-        corners.new_empty(pixels, attributes.shape[-1]),
+        corners.new_empty(pixels, background.shape[-1]),
         corners.new_empty(pixels if color != "none" else 1),
         corners.new_empty(pixels, STATE),
         views.new_empty(pixels if color == "hard" else 1),
@@ -135,37 +156,41 @@ def rasterize_adjoint(
     corners: Tensor,
     attributes: Tensor,
     background: Tensor,
+    texels: Tensor,
     sigma: Tensor,
     gamma: Tensor,
     views: Tensor,
+    table: Tensor,
     size: list[int],
     choices: str,
+    lookup: str,
     perspective_correct: bool,
     orthographic: bool,
     numbers: list[float],
     needed: list[bool],
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return gradients of the first five arguments of `rasterize`, empty where not needed."""
-    options = (size, choices, perspective_correct, orthographic, numbers)
-    tensors = (corners, attributes, background, sigma, gamma, views)
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return gradients of the first six arguments of `rasterize`, empty where not needed."""
+    options = (size, choices, lookup, perspective_correct, orthographic, numbers)
+    tensors = (corners, attributes, background, texels, sigma, gamma, views, table)
     plan = _plan(tensors, options)
-    kept = launch.bin_again(
-        plan, corners, attributes, background, views, launch.Leftovers(image, depth, state, winner)
-    )
-    needs = Needs(needed[0], needed[1], needed[2], any(needed[3:]))
+    left = launch.Leftovers(image, depth, state, winner)
+    kept = launch.bin_again(plan, _tensors(tensors), left)
+    needs = Needs(needed[0], needed[1], needed[2], any(needed[4:]), needed[3])
     found = launch.adjoint(kept, d_alpha, d_image, d_depth, needs)
-    gradients = (found.corners, found.attributes, found.background, *found.softness)
-    like = (corners, attributes, background, sigma, gamma)
+    gradients = (
+        found.corners, found.attributes, found.background, found.texels, *found.softness
+    )  # fmt: skip
+    like = tensors[: len(gradients)]
     results = [
         t.new_empty(0) if not wanted else torch.zeros_like(t) if g is None else g.to(t)
         for g, t, wanted in zip(gradients, like, needed, strict=True)
     ]
-    return results[0], results[1], results[2], results[3], results[4]
+    return results[0], results[1], results[2], results[3], results[4], results[5]
 
 
 @rasterize_adjoint.register_fake
 def _(*arguments: Any) -> tuple[Tensor, ...]:
-    tensors, needed = arguments[7:12], arguments[-1]
+    tensors, needed = arguments[7:13], arguments[-1]
     return tuple(
         torch.empty_like(t, memory_format=torch.contiguous_format) if wanted else t.new_empty(0)
         for t, wanted in zip(tensors, needed, strict=True)
@@ -180,12 +205,12 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> 
 
 
 def _backward(ctx: Any, d_alpha: Tensor, d_image: Tensor, d_depth: Tensor, *_: Any) -> Any:
-    needed = list(ctx.needs_input_grad[:5])
+    needed = list(ctx.needs_input_grad[:6])
     gradients = rasterize_adjoint(
         d_alpha, d_image, d_depth, *ctx.saved_tensors, *ctx.options, needed
     )
     wanted = [g if n else None for g, n in zip(gradients, needed, strict=True)]
-    return (*wanted, *[None] * (1 + len(ctx.options)))
+    return (*wanted, *[None] * (2 + len(ctx.options)))
 
 
 def _no_second_derivative(ctx: Any, *_: Any) -> Any:

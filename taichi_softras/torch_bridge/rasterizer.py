@@ -1,7 +1,6 @@
 """The rasterizer under torch's autograd: detach, allocate, launch, save."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from taichi_softras.inputs import RasterInputs, Rendering, pack_inputs
 from taichi_softras.pipeline import Needs, Plan
 from taichi_softras.settings import RasterSettings
 from taichi_softras.skipped import SkippedFaces, warn_about_skipped
+from taichi_softras.textures import FaceTexture
 from taichi_softras.torch_bridge import launch, operators
 from taichi_softras.torch_bridge.memory import check_backend, dtype_name
 
@@ -29,6 +29,7 @@ def rasterize(
     background: float | Sequence[float] | Tensor | None = None,
     face_counts: Sequence[int] | None = None,
     orthographic: bool = False,
+    texture: FaceTexture | None = None,
 ) -> Rendering:
     """Blend soft triangles into images, differentiably; `render` does it for meshes and cameras.
 
@@ -47,6 +48,8 @@ def rasterize(
         background: What is behind everything: a number, [C], or an image [B, H, W, C]; 0 if None.
         face_counts: Faces of each view, when views have different meshes.
         orthographic: Depth and attributes vary linearly over the screen.
+        texture: Texels that multiply the first channels of the attributes. The last two channels
+            (three with lookup="mipmap") are then no colours, but where the texels are read.
 
     Returns:
         image [B, H, W, C], alpha [B, H, W], depth [B, H, W]; image and depth are None with
@@ -70,17 +73,10 @@ def rasterize(
         settings=settings,
         background=background,
         face_counts=face_counts,
+        texture=texture,
     )
-    channels = inputs.attributes.shape[-1]
-    if channels > MAX_CHANNELS:
-        # A face with one bad channel is left out of every group, not only of its own.
-        finite = inputs.attributes.detach().isfinite().all(-1, keepdim=True).all(1, keepdim=True)
-        inputs = replace(inputs, attributes=inputs.attributes.masked_fill(~finite, torch.nan))
     draw = operators.render if compiling else _render
-    groups = [
-        draw(inputs, settings, orthographic, slice(c, c + MAX_CHANNELS))
-        for c in range(0, max(channels, 1), MAX_CHANNELS)
-    ]
+    groups = [draw(group, settings, orthographic) for group in inputs.groups(MAX_CHANNELS)]
     alpha, _, depth, skipped = groups[0]
     batch = (inputs.views.shape[0], *inputs.size)
     alpha = alpha.reshape(batch)
@@ -92,33 +88,37 @@ def rasterize(
     if settings.color == "none":
         return Rendering(None, alpha, None, counts)
     image = torch.cat([group[1] for group in groups], 1) if len(groups) > 1 else groups[0][1]
-    return Rendering(image.reshape(*batch, channels), alpha, depth.reshape(batch), counts)
+    return Rendering(image.reshape(*batch, inputs.channels), alpha, depth.reshape(batch), counts)
 
 
 def _render(
-    inputs: RasterInputs, settings: RasterSettings, orthographic: bool, channels: slice
+    inputs: RasterInputs, settings: RasterSettings, orthographic: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Render some channels: alpha [P], image [P, C], depth [P], skipped [3]."""
-    corners = inputs.corners_ndc
-    attributes, background = inputs.attributes[..., channels], inputs.background[:, channels]
+    """Render a group of channels: alpha [P], image [P, C], depth [P], skipped [3]."""
+    texels = inputs.texels
     plan = Plan.of(
         settings,
-        dtype=dtype_name(attributes.dtype),
-        channels=attributes.shape[-1],
+        dtype=dtype_name(inputs.attributes.dtype),
+        channels=inputs.channels,
         size=inputs.size,
         n_views=inputs.views.shape[0],
-        n_faces=corners.shape[0],
-        n_attributes=attributes.shape[0],
-        background_rows=background.shape[0],
+        n_faces=inputs.corners_ndc.shape[0],
+        n_attributes=inputs.attributes.shape[0],
+        background_rows=inputs.background.shape[0],
         orthographic=orthographic,
+        lookup=inputs.texture.lookup if inputs.texture else "",
+        textured=texels.shape[1],
+        n_texels=texels.shape[0],
     )
     result: tuple[Tensor, Tensor, Tensor, Tensor] = _Rasterize.apply(  # type: ignore[no-untyped-call]
-        corners,
-        attributes,
-        background,
+        inputs.corners_ndc,
+        inputs.attributes,
+        inputs.background,
+        texels,
         torch.as_tensor(settings.sigma),
         torch.as_tensor(settings.gamma),
         inputs.views,
+        inputs.table,
         plan,
     )
     return result
@@ -133,14 +133,17 @@ class _Rasterize(torch.autograd.Function):
         corners: Tensor,
         attributes: Tensor,
         background: Tensor,
+        texels: Tensor,
         sigma: Tensor,
         gamma: Tensor,
         views: Tensor,
+        table: Tensor,
         plan: Plan,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        images, ctx.kept = launch.forward(plan, corners, attributes, background, views)
+        tensors = launch.Tensors(corners, attributes, views, background, texels, table)
+        images, ctx.kept = launch.forward(plan, tensors)
         # Autograd then notices if what the adjoint reads is changed in between.
-        ctx.save_for_backward(corners, attributes, images.image, images.depth)
+        ctx.save_for_backward(corners, attributes, texels, images.image, images.depth)
         ctx.softness = (sigma.detach(), gamma.detach())
         ctx.mark_non_differentiable(images.skipped)
         return images.alpha, images.image, images.depth, images.skipped
@@ -151,7 +154,7 @@ class _Rasterize(torch.autograd.Function):
         gradients = _Adjoint.apply(  # type: ignore[no-untyped-call]
             ctx.kept, ctx.softness, ctx.needs_input_grad, *d_outputs[:3]
         )
-        return (*gradients, None, None)
+        return (*gradients, None, None, None)
 
 
 class _Adjoint(torch.autograd.Function):
@@ -167,14 +170,14 @@ class _Adjoint(torch.autograd.Function):
         d_image: Tensor,
         d_depth: Tensor,
     ) -> tuple[Tensor | None, ...]:
-        corners, attributes, background, sigma, gamma = needed[:5]
-        needs = Needs(corners, attributes, background, sigma or gamma)
+        corners, attributes, background, texels, sigma, gamma = needed[:6]
+        needs = Needs(corners, attributes, background, sigma or gamma, texels)
         found = launch.adjoint(kept, d_alpha, d_image, d_depth, needs)
         d_softness = [
             total.to(like) if total is not None and wanted else None
             for total, like, wanted in zip(found.softness, softness, (sigma, gamma), strict=True)
         ]
-        return found.corners, found.attributes, found.background, *d_softness
+        return found.corners, found.attributes, found.background, found.texels, *d_softness
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> tuple[Tensor | None, ...]:
