@@ -55,6 +55,8 @@ class Mesh:
                 f"`vertices` and `faces` must be on one device, got {self.vertices.device} and "
                 f"{self.faces.device}."
             )
+        if self.vertices.device.type == "meta":
+            raise ArgumentError("`vertices` must have values; tensors on `meta` have only shapes.")
         low, high = topology.index_range(self.faces)
         if low < 0 or high >= self.n_vertices:
             raise ArgumentError(

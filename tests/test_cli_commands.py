@@ -65,6 +65,18 @@ def test_a_warning_is_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err == "Warning: something is odd\n"
 
 
+@pytest.mark.parametrize("flag", ["--help", "--version"])
+def test_output_that_nobody_reads_ends_quietly(flag):
+    code = f"import sys; from taichi_softras.cli import main; sys.exit(main(['{flag}']))"
+    program = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    program.stdout.close()
+    _, said = program.communicate()
+    assert said == b""
+    assert program.returncode == 141
+
+
 def test_the_installed_program_reports_errors_without_traceback(tmp_path):
     program = [
         sys.executable,

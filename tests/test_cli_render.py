@@ -3,6 +3,7 @@ import json
 import imageio.v3 as iio
 import pytest
 import torch
+from textured_files import textured_obj
 
 from taichi_softras import (
     RasterSettings,
@@ -177,3 +178,18 @@ def test_what_cannot_be_rendered_is_told_in_one_line(tmp_path, capsys):
     for want, words in cases.items():
         assert want in complaint(capsys, "render", *words)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["points.xyz"]
+
+
+@pytest.mark.parametrize("flat", [[], ["--flat"]])
+def test_a_texture_is_drawn_from_its_image(tmp_path, flat):
+    path, out = textured_obj(tmp_path), tmp_path / "out.png"
+    look = ["--azimuth", "0", "--elevation", "0", "--unlit", "--background", "transparent", *flat]
+    assert main(["render", str(path), "-o", str(out), "--size", "40", *look]) == 0
+    rgba = load_image(out)
+    inside = (rgba[..., 3] == 1.0).nonzero()
+    (top, left), (bottom, right) = inside.amin(0).tolist(), inside.amax(0).tolist()
+    corners = rgba[[top, top, bottom, bottom], [left, right, left, right], :3]
+    # Near a corner a texel is alone: the texture, repeated, blends across its border.
+    assert corners.argmax(-1).tolist()[:3] == [0, 1, 2]
+    middle = rgba[(top + bottom) // 2, (left + right) // 2, :3]
+    torch.testing.assert_close(middle, torch.full((3,), 0.5), atol=0.06, rtol=0)

@@ -166,7 +166,7 @@ def _colors_at(mesh):
 
 
 def test_textures_are_baked_with_row_0_at_v_1(tmp_path):
-    colors = _colors_at(load_mesh(_textured_obj(tmp_path)))
+    colors = _colors_at(load_mesh(_textured_obj(tmp_path), textures="vertices"))
     assert colors == {
         (0, 1, 0): [1, 0, 0],
         (1, 1, 0): [0, 1, 0],
@@ -176,14 +176,16 @@ def test_textures_are_baked_with_row_0_at_v_1(tmp_path):
 
 
 def test_texture_seams_split_vertices_and_equal_ones_stay_together(tmp_path):
-    mesh = load_mesh(_textured_obj(tmp_path, "f 1/1 2/2 3/3\nf 1/2 3/3 4/4\n"))
+    mesh = load_mesh(_textured_obj(tmp_path, "f 1/1 2/2 3/3\nf 1/2 3/3 4/4\n"), textures="vertices")
     assert mesh.n_vertices == 5  # vertex 1 twice; vertex 3 once
-    centre = load_mesh(_textured_obj(tmp_path, "f 1/5 2/5 3/5\n")).vertex_colors
+    centre = load_mesh(
+        _textured_obj(tmp_path, "f 1/5 2/5 3/5\n"), textures="vertices"
+    ).vertex_colors
     torch.testing.assert_close(centre, torch.full((3, 3), 0.5))
 
 
 def test_faces_without_texture_coordinates_are_grey_beside_textured_ones(tmp_path):
-    mesh = load_mesh(_textured_obj(tmp_path, "f 1/1 2/2 3/3\nf 1 3 4\n"))
+    mesh = load_mesh(_textured_obj(tmp_path, "f 1/1 2/2 3/3\nf 1 3 4\n"), textures="vertices")
     colors = _colors_at(mesh)
     assert colors[(0, 1, 0)] == [0.5, 0.5, 0.5]
     assert colors[(1, 0, 0)] == [1, 1, 1]
@@ -339,6 +341,17 @@ def test_off_polygons_and_comments_are_read_and_cuts_are_told(tmp_path):
         load_mesh(_write(tmp_path / "b.off", text.replace("4 0 1 2 3", "4 0 1 2 9")))
 
 
+def test_coff_colors_are_read(tmp_path):
+    rows = "COFF\n3 1 0\n0 0 0 {}\n1 0 0 {}\n0 1 0 {}\n3 0 1 2 255 0 0\n"
+    for colors in (["255 0 0 255", "0 255 0 255", "0 0 255 255"], ["1.0 0 0", "0 1 0", "0 0 1"]):
+        path = _write(tmp_path / "a.off", rows.format(*colors))
+        assert load_mesh(path).vertex_colors.tolist() == torch.eye(3).tolist()
+    path = _write(tmp_path / "a.off", rows.format("", "", ""))
+    assert load_mesh(path).vertex_colors is None
+    with pytest.raises(FileError, match=r"a\.off.*damaged"):
+        load_mesh(_write(tmp_path / "a.off", rows.format("red red red", "0 1 0", "0 0 1")))
+
+
 # --- GLB ---
 
 
@@ -390,7 +403,7 @@ def test_glb_textures_are_baked_and_multiplied_by_the_base_color(tmp_path):
     trimesh.Trimesh(corners, [[0, 1, 2], [0, 2, 3]], visual=visual, process=False).export(
         tmp_path / "a.glb"
     )
-    assert _colors_at(load_mesh(tmp_path / "a.glb")) == {
+    assert _colors_at(load_mesh(tmp_path / "a.glb", textures="vertices")) == {
         (0, 1, 0): [0.2, 0, 0],
         (1, 1, 0): [0, 1, 0],
         (0, 0, 0): [0, 0, 1],

@@ -184,3 +184,8 @@ def test_wrong_meshes_are_refused_by_name():
 def test_colours_may_be_batched_while_vertices_are_shared():
     mesh = Mesh(vertices=TRIANGLE, faces=[[0, 1, 2]], face_colors=torch.zeros(4, 1, 7))
     assert mesh.face_colors.shape == (4, 1, 7)
+
+
+def test_a_mesh_without_values_is_refused():
+    with pytest.raises(ArgumentError, match="tensors on `meta` have only shapes"):
+        Mesh(vertices=torch.eye(3), faces=[[0, 1, 2]]).to("meta")

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from textured_files import textured_obj
 from torch.nn.functional import avg_pool2d
 
 from taichi_softras import (
@@ -10,6 +11,8 @@ from taichi_softras import (
     FileError,
     Mesh,
     RasterSettings,
+    SurfaceTexture,
+    UVTexture,
     render,
     save_mesh,
     scenes,
@@ -143,6 +146,32 @@ def test_a_mesh_opens_by_path_and_by_name(tmp_path):
     assert scenes.open_mesh(tmp_path / "box.obj").n_faces == 12
     for name in scenes.SHAPES:
         assert scenes.open_mesh(name).n_faces > 0
+
+
+def test_a_textured_mesh_opens_with_vertex_colors_or_images(tmp_path):
+    path = textured_obj(tmp_path)
+    assert scenes.open_mesh(path).vertex_colors is not None
+    assert scenes.open_mesh(path).texture is None
+    assert scenes.open_mesh(path, textures="images").texture is not None
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_textures_of_any_kind_are_drawn_alone_and_with_colors(channels):
+    camera = Camera.orbit(3.0, 0.0, 0.0, orthographic_height=1.0)
+    value = torch.tensor([0.2, 0.4, 0.6, 0.5])[:channels]
+    cube = shapes.cube().replace(vertex_colors=None, face_colors=None)
+    uv = UVTexture(images=value.expand(2, 2, channels), uvs=torch.rand(cube.n_vertices, 2))
+    surface = SurfaceTexture(texels=value.expand(cube.n_faces, 4, channels))
+    rgb = value.expand(3) if channels == 1 else value[:3]
+    for texture in (uv, surface):
+        mesh = cube.replace(texture=texture)
+        for drawn, wanted in (
+            (mesh, rgb),
+            (scenes.faceted(mesh), rgb),
+            (mesh.replace(vertex_colors=torch.full((cube.n_vertices, channels), 0.5)), rgb / 2),
+        ):
+            picture = scenes.render_rgba(drawn, camera, 4, light=None)
+            torch.testing.assert_close(picture[0, 1, 1], torch.cat([wanted, torch.ones(1)]))
 
 
 def test_what_cannot_be_drawn_is_refused_in_a_sentence():

@@ -1,5 +1,6 @@
 """Which commands there are, and how each of them ends."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -46,11 +47,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0, what the command says, 2 after an error that is told in one sentence,
-        or 130 after Ctrl-C.
+        130 after Ctrl-C, or 141 where nobody reads the output any more (`softras | head`).
 
     Raises:
         SystemExit: tyro printed the help (0), or could not understand the arguments (2).
     """
+    try:
+        try:
+            return _run(argv)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still buffered would be written, and fail, when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments in (["--version"], ["-V"]):
         print(f"softras {version('taichi-softras')}")

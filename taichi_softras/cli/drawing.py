@@ -48,7 +48,7 @@ def prepare(name: str, camera: CameraArgs, look: LookArgs, light: LightArgs) -> 
     Raises:
         SoftRasError: The mesh cannot be read, or an option makes no sense.
     """
-    mesh = scenes.open_mesh(name)
+    mesh = scenes.open_mesh(name, textures="images")
     sphere = scenes.bounding_sphere(mesh)
     placement = {
         "normalized": camera.normalize,

@@ -55,7 +55,7 @@ class FitArgs:
             raise ArgumentError(f"`--max-size` must be at least 8 pixels, got {self.max_size}.")
         fit_folder.check(self.out, resume=self.resume, overwrite=self.overwrite)
         train, held_out, truth = self._scene()
-        template = None if self.template is None else load_mesh(self.template)
+        template = None if self.template is None else load_mesh(self.template, textures="vertices")
         factor = max(1.0, max(train.size) / self.max_size)
         fitter = Fitter(train.shrunk(factor), self.settings, template)
         checkpoint = fit_folder.load_checkpoint(self.out) if self.resume else Checkpoint()

@@ -1,6 +1,7 @@
 """Opening files so that whatever goes wrong is told as one `FileError` that names the file."""
 
-from collections.abc import Collection, Iterator
+import os
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -63,3 +64,28 @@ def told_as_file_error(path: Path, outcome: str) -> Iterator[None]:
     except Exception as cause:  # libraries raise everything from struct.error to RecursionError
         reason = " ".join(str(cause).split()) or type(cause).__name__
         raise FileError(f"`{path}` cannot be {outcome}: {reason}") from cause
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Write files that belong together: beside their places first, then all into them.
+
+    What fails before the last step leaves everything as it was. Links are written through.
+
+    Raises:
+        FileError: A file cannot be written.
+    """
+    fresh: dict[Path, Path] = {}
+    try:
+        for i, (path, data) in enumerate(files.items()):
+            with told_as_file_error(path, "written"):
+                target = path.resolve()
+                if target.is_dir():
+                    raise IsADirectoryError("it is a folder")
+                fresh[target] = target.with_name(f".softras-{os.getpid()}-{i}.new")
+                fresh[target].write_bytes(data)
+        for target, made in fresh.items():
+            with told_as_file_error(target, "written"):
+                made.replace(target)
+    finally:
+        for made in fresh.values():
+            made.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from taichi_softras import shapes
 from taichi_softras.errors import ArgumentError, check_shape
 from taichi_softras.io import load_mesh
 from taichi_softras.io.files import AnyPath
+from taichi_softras.io.meshes import Textures
 from taichi_softras.mesh import Mesh
 
 SHAPES: dict[str, Callable[[], Mesh]] = {
@@ -34,8 +35,12 @@ class Sphere(NamedTuple):
     """World units."""
 
 
-def open_mesh(name: AnyPath) -> Mesh:
+def open_mesh(name: AnyPath, *, textures: Textures = "vertices") -> Mesh:
     """Read a mesh file, or build the shape of `SHAPES` that is called so.
+
+    Args:
+        name: Path of the file, or name of the shape.
+        textures: As in `load_mesh`; by default textures become vertex colours.
 
     Raises:
         ArgumentError: It is neither.
@@ -49,7 +54,7 @@ def open_mesh(name: AnyPath) -> Mesh:
         raise ArgumentError(
             f"`{text}` is neither a mesh file nor a built-in shape ({', '.join(SHAPES)})."
         )
-    return load_mesh(name)
+    return load_mesh(name, textures=textures)
 
 
 def faceted(mesh: Mesh) -> Mesh:
@@ -57,7 +62,10 @@ def faceted(mesh: Mesh) -> Mesh:
     if mesh.face_colors is not None:
         return mesh
     if mesh.vertex_colors is None:
-        return mesh.replace(face_colors=mesh.vertices.new_full((mesh.n_faces, 3), GREY))
+        plain = mesh.vertices.new_full((mesh.n_faces, 3), GREY)
+        if mesh.texture is not None:  # which multiplies
+            plain = mesh.vertices.new_ones((mesh.n_faces, mesh.texture.channels))
+        return mesh.replace(face_colors=plain)
     colors = mesh.at_corners(mesh.vertex_colors).mean(dim=-2)
     return mesh.replace(vertex_colors=None, face_colors=colors)
 

@@ -16,6 +16,7 @@ from taichi_softras.renderer import render
 from taichi_softras.scenes.meshes import GREY, bounding_sphere
 from taichi_softras.settings import RasterSettings
 from taichi_softras.shading import Light
+from taichi_softras.textures import UVTexture
 
 _CRISP = RasterSettings(distance="hard", alpha="hard", color="hard")
 _DAYLIGHT = Light()
@@ -100,14 +101,25 @@ def render_posed(
 
 
 def _opaque(mesh: Mesh) -> Mesh:
-    """Give a mesh RGB colours and a fourth channel of ones."""
+    """Give a mesh RGB colours, and images, with a fourth channel of ones."""
     name = "vertex_colors" if mesh.face_colors is None else "face_colors"
     colors = mesh.vertex_colors if mesh.face_colors is None else mesh.face_colors
     if colors is None:
-        colors = torch.full_like(mesh.vertices, GREY)
+        colors = torch.full_like(mesh.vertices, GREY if mesh.texture is None else 1.0)
+    texture = mesh.texture
+    if isinstance(texture, UVTexture):
+        images = [_with_ones("texture.images", image) for image in texture.images]
+        texture = replace(texture, images=images)
+    elif texture is not None:
+        texture = replace(texture, texels=_with_ones("texture.texels", texture.texels))
+    return replace(mesh, **{name: _with_ones(name, colors)}, texture=texture)
+
+
+def _with_ones(name: str, colors: Tensor) -> Tensor:
+    """Turn grey, RGB or RGBA into RGB and 1. [..., C] -> [..., 4]."""
     if colors.shape[-1] not in (1, 3, 4):
         raise ArgumentError(
             f"`mesh.{name}` must have 1, 3 or 4 channels to make a picture, got {colors.shape[-1]}."
         )
     rgb = colors[..., :3].expand(*colors.shape[:-1], 3)
-    return mesh.replace(**{name: torch.cat([rgb, torch.ones_like(rgb[..., :1])], dim=-1)})
+    return torch.cat([rgb, torch.ones_like(rgb[..., :1])], dim=-1)
