@@ -120,6 +120,33 @@ def test_hard_colour_is_lit_exactly_at_each_fragment(height):
     torch.testing.assert_close(out.image[0][hit], expected, rtol=0.0, atol=1e-7)
 
 
+def test_soft_pixels_are_lit_by_their_mean_normal_and_position():
+    """The formula of docs/shading.md, from blends that are asked for as outputs."""
+    mesh, sun = ball(), tensor([0.5, 1.0, 0.8])
+    ones = torch.ones(12, 1, dtype=torch.float64)
+    blends = tsr.render(
+        mesh, camera(), 9, settings=SOFT, outputs=("normal", "position"), features=ones
+    )
+    coverage = blends.features
+    assert ((coverage > 0.1) & (coverage < 0.9)).any()
+    normal = blends.normal / blends.normal.norm(dim=-1, keepdim=True)
+    away = tensor(EYE) - blends.position / coverage
+    towards = sun / sun.norm()
+    half = towards + away / away.norm(dim=-1, keepdim=True)
+    received = 0.6 * (normal * towards).sum(-1, keepdim=True).clamp(min=0.0)
+    aligned = (normal * half).sum(-1, keepdim=True) / half.norm(dim=-1, keepdim=True)
+    glint = 0.7 * tensor([1.0, 0.8, 0.5]) * received * aligned.clamp(min=0.0) ** 12.0
+    behind = tensor([0.1, 0.4, 0.3])
+    expected = blends.image * received + coverage * glint + (1.0 - coverage) * behind
+    image = tsr.render(
+        mesh, camera(), 9, settings=SOFT, background=behind, shading="phong", material=SHINY,
+        light=DirectionalLight(intensity=0.6, direction=sun),
+    ).image  # fmt: skip
+    seen = coverage[..., 0] > 1e-6
+    # the lights' plain numbers are float32
+    torch.testing.assert_close(image[seen], expected[seen], rtol=0.0, atol=1e-7)
+
+
 def test_a_highlight_within_a_face_is_seen_by_phong_alone():
     mesh = tsr.shapes.plane().to(torch.float64)
     view = Camera.look_at(tensor([0.0, 0.0, 2.0]), fov=50.0)
