@@ -15,6 +15,7 @@ from taichi_softras.cli import backends
 from taichi_softras.errors import BackendError
 from taichi_softras.inputs import Rendering
 from taichi_softras.settings import RasterSettings
+from taichi_softras.textures import FaceTexture
 from taichi_softras.torch_bridge import rasterize
 
 PICTURE_LIMIT = 1e-4
@@ -24,7 +25,7 @@ GRADIENT_LIMIT = 1e-3
 """Relative to the gradient's norm."""
 
 PICTURES = ("image", "alpha", "depth")
-GRADIENTS = ("corners", "attributes", "background", "sigma", "gamma")
+GRADIENTS = ("corners", "attributes", "background", "sigma", "gamma", "texels")
 
 _SIZE = (33, 50)
 _FAR = 10.0
@@ -47,6 +48,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "sigma 0.1": {"sigma": 0.1},
     "sigma 1e-5": {"sigma": 1e-5},
     "gamma 1": {"gamma": 1.0},
+    "unseen alpha": {"cull": "back", "unseen": "alpha"},
+    "bilinear": {"lookup": "bilinear"},
+    "mipmap": {"lookup": "mipmap"},
 }
 
 
@@ -130,7 +134,9 @@ def _results(options: dict[str, Any], device: str) -> Iterator[tuple[str, Any]]:
     sigma, gamma = (
         torch.tensor(options.pop(name), requires_grad=True) for name in ("sigma", "gamma")
     )
-    corners, attributes = (t.to(device).requires_grad_() for t in _triangles())
+    texture = _texture(options.pop("lookup", ""), device)
+    triangles = _triangles(texture.coordinates if texture else 0)
+    corners, attributes = (t.to(device).requires_grad_() for t in triangles)
     background = torch.tensor([0.2, 0.4, 0.6], device=device, requires_grad=True)
     out = rasterize(
         corners,
@@ -139,18 +145,20 @@ def _results(options: dict[str, Any], device: str) -> Iterator[tuple[str, Any]]:
         settings=RasterSettings(sigma=sigma, gamma=gamma, **options),
         background=background,
         orthographic=orthographic,
+        texture=texture,
     )
     for name in PICTURES:
         if (value := getattr(out, name)) is not None:
             yield name, value.detach().cpu().double().numpy()
-    leaves = (corners, attributes, background, sigma, gamma)
+    leaves = [corners, attributes, background, sigma, gamma]
+    leaves += [] if texture is None else [texture.texels]
     gradients = torch.autograd.grad(_loss(out), leaves, allow_unused=True)
-    for name, gradient in zip(GRADIENTS, gradients, strict=True):
+    for name, gradient in zip(GRADIENTS, gradients, strict=False):
         if gradient is not None and bool(gradient.any()):
             yield name, gradient.cpu().double().numpy()
 
 
-def _triangles() -> tuple[torch.Tensor, torch.Tensor]:
+def _triangles(coordinates: int) -> tuple[torch.Tensor, torch.Tensor]:
     """60 triangles of either orientation over and beyond the image, in each of two views."""
     generator = torch.Generator().manual_seed(0)
 
@@ -158,7 +166,20 @@ def _triangles() -> tuple[torch.Tensor, torch.Tensor]:
         return torch.rand(2, 60, *shape, generator=generator)
 
     center, offset, depth = 2.4 * uniform(1, 2) - 1.2, uniform(3, 2) - 0.5, 4.0 * uniform(3, 1)
-    return torch.cat([center + offset, 1.5 + depth], -1), uniform(3, 3)
+    return torch.cat([center + offset, 1.5 + depth], -1), uniform(3, 3 + coordinates)
+
+
+def _texture(lookup: str, device: str) -> FaceTexture | None:
+    """Two maps, of 8 by 8 and 4 by 4 texels, the second also the first's next level."""
+    if not lookup:
+        return None
+    generator = torch.Generator().manual_seed(2)
+    return FaceTexture(
+        texels=torch.rand(80, 3, generator=generator).to(device).requires_grad_(),
+        maps=torch.tensor([[0, 8, 8, 0, 2], [64, 4, 4, 2, 1]], device=device),
+        face_maps=torch.arange(60, device=device) % 2,
+        lookup="mipmap" if lookup == "mipmap" else "bilinear",
+    )
 
 
 def _loss(out: Rendering) -> torch.Tensor:

@@ -13,14 +13,14 @@ _FLOOR = 1e-9
 """Where the picture draws what is exactly equal."""
 
 
-_HEADERS = ("image", "alpha", "depth", "xyz", "attr.", "bg.", "sigma", "gamma")
+_HEADERS = ("image", "alpha", "depth", "xyz", "attr.", "bg.", "sigma", "gamma", "texels")
 
 
 def print_table(console: Console, differences: list[Difference]) -> None:
     """Print a table a backend, one row a variant: worst differences, and the median of them all."""
     for backend in dict.fromkeys(d.backend for d in differences):
         table = Table(
-            "", *_HEADERS, "median", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
+            "", *_HEADERS, "median", box=box.SIMPLE_HEAD, padding=0, show_edge=False,
             title=f"{backend} against cpu: worst differences (gradients relative)",
             title_justify="left", title_style="bold",
         )  # fmt: skip
