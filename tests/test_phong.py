@@ -1,5 +1,7 @@
 """Light at every pixel: equal to the other ways where these are exact, exact where they are not."""
 
+import math
+
 import pytest
 import torch
 
@@ -220,6 +222,24 @@ def test_gradients_are_finite_where_nothing_is(settings):
     assert vertices.grad.isfinite().all()
     assert eye.grad.isfinite().all()
     assert vertices.grad.any()
+
+
+@pytest.mark.filterwarnings("ignore:.*faces were skipped")
+def test_a_broken_vertex_spoils_neither_light_nor_gradients():
+    mesh = tsr.shapes.icosphere(1)
+    vertices = mesh.vertices.clone()
+    vertices[5] = math.nan
+    vertices.requires_grad_()
+    out = tsr.render(
+        mesh.replace(vertices=vertices), Camera.look_at(EYE), 16, settings=SOFT, light=lights(),
+        material=SHINY, shading="phong", outputs=("normal", "position"),
+    )  # fmt: skip
+    assert out.skipped.non_finite == 5
+    total = sum(value.sum() for value in (out.image, out.normal, out.position))
+    assert total.isfinite()
+    total.backward()
+    assert vertices.grad.isfinite().all()
+    assert not vertices.grad[5].any()
 
 
 def test_lights_and_materials_may_be_one_a_view():
