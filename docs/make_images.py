@@ -96,7 +96,9 @@ def over_white(rgba: Tensor) -> Tensor:
     return (rgba[..., :3] * rgba[..., 3:] + 1.0 - rgba[..., 3:])[0]
 
 
-def write(path: Path, rows: Sequence[tuple[str, Sequence[str], Sequence[Tensor]]]) -> None:
+def write(
+    path: Path, rows: Sequence[tuple[str, Sequence[str], Sequence[Tensor]]], colors: int = 256
+) -> None:
     """Lay pictures out in rows, each picture under its caption and each row with a name."""
     import matplotlib as mpl
     from PIL import Image, ImageDraw, ImageFont
@@ -116,7 +118,7 @@ def write(path: Path, rows: Sequence[tuple[str, Sequence[str], Sequence[Tensor]]
             sheet.paste(Image.fromarray((picture * 255.0).round().byte().numpy()), (x, y + top))
             draw.text((x + SIDE // 2, y + top // 2 + 4), caption, "#333333", caption_font, "mm")
     path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+    sheet.quantize(colors, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
     print(f"{path}: {sheet.width} x {sheet.height}, {path.stat().st_size / 1e3:.0f} kB")
 
 

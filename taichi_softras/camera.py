@@ -1,77 +1,38 @@
 """Cameras: where the eye is, and how view space becomes the image. Nothing mirrors."""
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from taichi_softras.errors import ArgumentError, ShapeError, check_shape
-from taichi_softras.intrinsics import (
-    Size,
-    check_size,
-    half_heights_from_pixels,
-    pixels_from_half_heights,
-)
+from taichi_softras.distortion import COEFFICIENTS, pad_coefficients
+from taichi_softras.errors import ArgumentError
+from taichi_softras.intrinsics import Size, check_size, half_heights_from_pixels
+from taichi_softras.projection import Projection, opengl_from_opencv
 from taichi_softras.transforms import (
-    check_finite,
     check_rotation,
     normalize,
+    promote,
     promote_batch,
     rigid,
     rigid_inverse,
     rotation_looking_along,
-    transform_points,
 )
 
 Numbers = float | Sequence[float] | Tensor
 
-# Depth at which points in the eye's own plane are projected, so that no 1/0 reaches a gradient.
-_SMALLEST_DEPTH = 1e-12
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Camera:
+class Camera(Projection):
     """A batch of B cameras; everything is differentiable in every tensor.
 
-    World: right-handed, y up. View: OpenCV's axes, x right, y down, z forward (the depth).
-    Half image heights as the unit keep the vertical field of view whatever the aspect ratio.
-    Build one with `orbit`, `look_at`, `look`, `from_matrices` or `from_opengl`; the module
-    `camera_conventions` reads and writes those of other libraries.
+    Build one with `orbit`, `look_at`, `look`, `from_matrices`, `from_opengl` or
+    `weak_perspective`; the module `camera_conventions` reads and writes those of other libraries.
+    The fields, the frames and what a camera does with points are those of `Projection`.
     """
-
-    view_from_world: Tensor
-    """Rigid transforms. [B, 4, 4]"""
-    focal: Tensor
-    """Focal lengths (x, y) in half image heights; orthographic: half image heights per world
-    unit. [B, 2]"""
-    center: Tensor
-    """Principal point in half image heights from the image's centre, x right, y up. [B, 2]"""
-    orthographic: bool = False
-    """Project along parallel rays instead of towards the eye."""
-    image_size: tuple[int, int] | None = None
-    """Height and width that the intrinsics came from: what `render` uses by default."""
-
-    def __post_init__(self) -> None:
-        """Refuse what is not a camera, naming the field."""
-        check_shape("view_from_world", self.view_from_world.shape, "B 4 4")
-        views = len(self)
-        for name in ("view_from_world", "focal", "center"):
-            value: Tensor = getattr(self, name)
-            if name != "view_from_world":
-                check_shape(name, value.shape, f"{views} 2")
-            if value.dtype != self.view_from_world.dtype or not value.is_floating_point():
-                raise ArgumentError(
-                    f"`{name}` must be floating point like `view_from_world` "
-                    f"({self.view_from_world.dtype}), got {value.dtype}."
-                )
-            check_finite(name, value)
-        if not bool((self.focal > 0.0).all()):
-            raise ArgumentError(f"`focal` must be positive, got {self.focal.detach().tolist()}.")
-        if self.image_size is not None:
-            object.__setattr__(self, "image_size", check_size("image_size", self.image_size))
 
     @staticmethod
     def orbit(
@@ -178,6 +139,7 @@ class Camera:
         t: Any,
         image_size: Size,
         orthographic: bool = False,
+        distortion: Any = None,
     ) -> "Camera":
         """Take OpenCV's matrices: x_view = R x_world + t, u = fx x/z + cx, v = fy y/z + cy.
 
@@ -191,11 +153,15 @@ class Camera:
             t: World origin in view coordinates, in world units. [3] or [B, 3]
             image_size: (height, width) in pixels that K belongs to.
             orthographic: Read u = fx x + cx instead, fx in pixels per world unit.
+            distortion: OpenCV's coefficients k1, k2, p1, p2 (, k3 (, k4, k5, k6)) of the lens.
+                [4], [5] or [8], or one row a camera
 
         Raises:
-            ArgumentError: K has skew or R is not a rotation.
+            ArgumentError: K has skew or R is not a rotation, or orthographic with distortion.
         """
-        intrinsics, rotation, translation = promote_batch(K=(K, "3 3"), R=(R, "3 3"), t=(t, "3"))
+        intrinsics, rotation, translation, *bend = promote_batch(
+            K=(K, "3 3"), R=(R, "3 3"), t=(t, "3"), **_distortion_argument(distortion)
+        )
         check_rotation("R", rotation)
         size = check_size("image_size", image_size)
         focal, center = half_heights_from_pixels(intrinsics, size)
@@ -205,6 +171,45 @@ class Camera:
             center=center,
             orthographic=orthographic,
             image_size=size,
+            distortion=pad_coefficients("distortion", bend[0]) if bend else None,
+        )
+
+    @staticmethod
+    def weak_perspective(
+        scale: Numbers,
+        translation: Sequence[float] | Tensor = (0.0, 0.0),
+        *,
+        R: Any = ((1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, -1.0)),
+        depth: Numbers = 10.0,
+        image_size: Size | None = None,
+    ) -> "Camera":
+        """Take a scaled orthographic camera: x_image = scale * (R x_world)[:2] + translation.
+
+        x_image counts from the image's centre, x right, y *down*, in half image heights. The
+        camera [s, tx, ty] of s (x + t), as body models have it, has the translation s * t.
+
+        Args:
+            scale: Half image heights per world unit; focal length over mean depth. [] or [B]
+            translation: Where the world's origin is seen. [2] or [B, 2]
+            R: Rotation `view_from_world`, into x right, y down, z forward; by default the eye
+                looks along -z, with y up, as that of `orbit(azimuth=0)`. [3, 3] or [B, 3, 3]
+            depth: View depth of the world's origin, to be chosen between `near` and `far`; it
+                moves nothing in the image. [] or [B]
+            image_size: Default size of renders, (height, width) or the side of a square.
+        """
+        scale, offset, rotation, depth = promote_batch(
+            scale=(scale, ""), translation=(translation, "2"), R=(R, "3 3"), depth=(depth, "")
+        )
+        check_rotation("R", rotation)
+        if not bool((scale > 0.0).all()):
+            raise ArgumentError(f"`scale` must be positive, got {scale.detach().tolist()}.")
+        zero = torch.zeros_like(depth)
+        return Camera(
+            view_from_world=rigid(rotation, torch.stack([zero, zero, depth], dim=-1)),
+            focal=torch.stack([scale, scale], dim=-1),
+            center=offset * offset.new_tensor([1.0, -1.0]),
+            orthographic=True,
+            image_size=None if image_size is None else check_size("image_size", image_size),
         )
 
     @staticmethod
@@ -214,6 +219,7 @@ class Camera:
         fov: Numbers | None = None,
         K: Any = None,
         image_size: Size | None = None,
+        distortion: Any = None,
     ) -> "Camera":
         """Take camera-to-world matrices with OpenGL's axes, as in NeRF's `transforms.json`.
 
@@ -223,21 +229,30 @@ class Camera:
                 and in radians). [] or [B]
             K: Intrinsics in pixels, as for `from_matrices`; instead of `fov`.
             image_size: (height, width) in pixels; K needs it.
+            distortion: Coefficients of the lens, as for `from_matrices`.
         """
         if (fov is None) == (K is None):
             raise ArgumentError("Give either `fov` or `K` (with `image_size`), not both.")
         if fov is None and image_size is None:
             raise ArgumentError("`image_size` must be given with `K`, whose unit is the pixel.")
         lens = {"K": (K, "3 3")} if fov is None else {"fov": (fov, "")}
-        pose, lens_values = promote_batch(camera_to_world=(camera_to_world, "4 4"), **lens)
+        pose, lens_values, *bend = promote_batch(
+            camera_to_world=(camera_to_world, "4 4"), **lens, **_distortion_argument(distortion)
+        )
         check_rotation("camera_to_world[:3, :3]", pose[:, :3, :3])
-        view_from_world = rigid_inverse(pose @ _opengl_from_opencv(pose))
+        view_from_world = rigid_inverse(pose @ opengl_from_opencv(pose))
         if image_size is None or fov is not None:
             rotation, eye = view_from_world[:, :3, :3], pose[:, :3, 3]
-            return _posed(rotation, eye, lens_values, False, image_size)
-        size = check_size("image_size", image_size)
-        focal, center = half_heights_from_pixels(lens_values, size)
-        return Camera(view_from_world=view_from_world, focal=focal, center=center, image_size=size)
+            camera = _posed(rotation, eye, lens_values, False, image_size)
+        else:
+            size = check_size("image_size", image_size)
+            focal, center = half_heights_from_pixels(lens_values, size)
+            camera = Camera(
+                view_from_world=view_from_world, focal=focal, center=center, image_size=size
+            )
+        if not bend:
+            return camera
+        return replace(camera, distortion=pad_coefficients("distortion", bend[0]))
 
     @staticmethod
     def concatenate(cameras: Sequence["Camera"]) -> "Camera":
@@ -247,153 +262,30 @@ class Camera:
         if len({camera.orthographic for camera in cameras}) > 1:
             raise ArgumentError("`cameras` must be all perspective or all orthographic.")
         sizes = {camera.image_size for camera in cameras}
+        bent = any(camera.distortion is not None for camera in cameras)
         return Camera(
             view_from_world=torch.cat([camera.view_from_world for camera in cameras]),
             focal=torch.cat([camera.focal for camera in cameras]),
             center=torch.cat([camera.center for camera in cameras]),
             orthographic=cameras[0].orthographic,
             image_size=sizes.pop() if len(sizes) == 1 else None,
+            distortion=torch.cat([_or_straight(camera) for camera in cameras]) if bent else None,
         )
 
-    def __len__(self) -> int:
-        return self.view_from_world.shape[0]
 
-    def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> "Camera":
-        """Select cameras; an integer keeps the batch axis, with one camera on it."""
-        if isinstance(index, int):
-            if not -len(self) <= index < len(self):
-                raise IndexError(f"Camera {index} of {len(self)}.")
-            index = [index % len(self)]
-        elif not isinstance(index, slice | Tensor):
-            index = list(index)
-        if isinstance(index, Tensor) and index.ndim == 0:
-            index = index[None]
-        return Camera(
-            view_from_world=self.view_from_world[index],
-            focal=self.focal[index],
-            center=self.center[index],
-            orthographic=self.orthographic,
-            image_size=self.image_size,
-        )
+def _or_straight(camera: Camera) -> Tensor:
+    """Coefficients of a lens, zero where it bends nothing. [B, 8]."""
+    straight = camera.focal.new_zeros((len(camera), COEFFICIENTS))
+    return straight if camera.distortion is None else camera.distortion
 
-    def __iter__(self) -> Iterator["Camera"]:
-        return (self[i] for i in range(len(self)))
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """Floating-point type of all fields."""
-        return self.view_from_world.dtype
-
-    @property
-    def device(self) -> torch.device:
-        """Device of all fields."""
-        return self.view_from_world.device
-
-    @property
-    def eye(self) -> Tensor:
-        """Eyes in world coordinates. [B, 3]."""
-        return rigid_inverse(self.view_from_world)[:, :3, 3]
-
-    @property
-    def world_from_camera_opengl(self) -> Tensor:
-        """Camera-to-world matrices with OpenGL's axes, the inverse of `from_opengl`. [B, 4, 4]."""
-        pose = rigid_inverse(self.view_from_world)
-        return pose @ _opengl_from_opencv(pose)
-
-    def to(self, *args: Any, **kwargs: Any) -> "Camera":
-        """Move to a device or floating-point dtype: the arguments of `torch.Tensor.to`."""
-        return Camera(
-            view_from_world=self.view_from_world.to(*args, **kwargs),
-            focal=self.focal.to(*args, **kwargs),
-            center=self.center.to(*args, **kwargs),
-            orthographic=self.orthographic,
-            image_size=self.image_size,
-        )
-
-    def to_matrices(self, image_size: Size | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Return OpenCV's matrices K, R, t, as `from_matrices` takes them.
-
-        Args:
-            image_size: (height, width) in pixels; by default the camera's own.
-
-        Returns:
-            K [B, 3, 3] in pixels, R [B, 3, 3] and t [B, 3] into view coordinates.
-        """
-        height, width = self._size("image_size", image_size)
-        K = pixels_from_half_heights(self.focal, self.center, (height, width))
-        return K, self.view_from_world[:, :3, :3], self.view_from_world[:, :3, 3]
-
-    def view_from_points(self, points_world: Tensor) -> Tensor:
-        """Bring world points into view space.
-
-        Args:
-            points_world: World coordinates, shared by all views or one set for each; a single
-                camera sees every set. [V, 3] or [B, V, 3]
-
-        Returns:
-            x right, y down, z forward from the eye; the wider dtype of both. [B, V, 3]
-        """
-        shape = list(points_world.shape)
-        fits = points_world.ndim == 2 or (
-            points_world.ndim == 3 and (len(self) == 1 or shape[0] in (1, len(self)))
-        )
-        if not fits or shape[-1] != 3:
-            raise ShapeError(
-                f"`points_world` must have shape [V, 3] or [{len(self)}, V, 3], got {shape}."
-            )
-        if points_world.device != self.device:
-            raise ArgumentError(
-                f"`points_world` is on {points_world.device} but the camera on {self.device}; "
-                "move one of them with .to(device)."
-            )
-        dtype = torch.promote_types(points_world.dtype, self.dtype)
-        return transform_points(self.view_from_world.to(dtype), points_world.to(dtype))
-
-    def ndc_from_view(self, points_view: Tensor, size: Size | None = None) -> Tensor:
-        """Project view points to normalised device coordinates.
-
-        Args:
-            points_view: x right, y down, z forward from the eye. [B, ..., 3]
-            size: (height, width) of the image, or the side of a square one.
-
-        Returns:
-            (x right, y up, view depth), x and y in [-1, 1] over the shorter image side. Points
-            in the plane of a perspective eye go very far away, without NaN. [B, ..., 3]
-        """
-        height, width = self._size("size", size)
-        scaled = self._half_heights_from_view(points_view) * (height / min(height, width))
-        return torch.cat([scaled, points_view[..., 2:]], dim=-1)
-
-    def pixels_from_points(self, points_world: Tensor, size: Size | None = None) -> Tensor:
-        """Project world points to pixels (u right, v down) from the image's top left corner.
-
-        Args:
-            points_world: World coordinates. [V, 3] or [B, V, 3]
-            size: (height, width) of the image, or the side of a square one.
-
-        Returns:
-            The centre of the pixel in row r and column c is (c + 0.5, r + 0.5). [B, V, 2]
-        """
-        height, width = self._size("size", size)
-        x, y = self._half_heights_from_view(self.view_from_points(points_world)).unbind(dim=-1)
-        return torch.stack([0.5 * (width + x * height), 0.5 * (height - y * height)], dim=-1)
-
-    def _half_heights_from_view(self, points_view: Tensor) -> Tensor:
-        x, y, z = points_view.unbind(dim=-1)
-        if not self.orthographic:
-            z = torch.where(z.abs() < _SMALLEST_DEPTH, torch.full_like(z, _SMALLEST_DEPTH), z)
-            x, y = x / z, y / z
-        spread = (-1,) + (1,) * (x.ndim - 1)
-        fx, fy = (f.reshape(spread) for f in self.focal.unbind(dim=-1))
-        cx, cy = (c.reshape(spread) for c in self.center.unbind(dim=-1))
-        return torch.stack([fx * x + cx, cy - fy * y], dim=-1)
-
-    def _size(self, name: str, size: Size | None) -> tuple[int, int]:
-        if size is not None:
-            return check_size(name, size)
-        if self.image_size is None:
-            raise ArgumentError(f"`{name}` must be given: this camera has no `image_size`.")
-        return self.image_size
+def _distortion_argument(distortion: Any) -> dict[str, tuple[Any, str]]:
+    """Name the coefficients, where there are any, as an argument of `promote_batch`."""
+    if distortion is None:
+        return {}
+    (given,) = promote(distortion=distortion)
+    pad_coefficients("distortion", given)  # refuses what has another length
+    return {"distortion": (distortion, str(given.shape[-1]))}
 
 
 def _scale_argument(fov: Any, orthographic_height: Any) -> dict[str, tuple[Any, str]]:
@@ -433,8 +325,3 @@ def _posed(
         orthographic=orthographic,
         image_size=None if image_size is None else check_size("image_size", image_size),
     )
-
-
-def _opengl_from_opencv(like: Tensor) -> Tensor:
-    """Flip y and z: the map between OpenGL's and OpenCV's camera axes, its own inverse. [4, 4]."""
-    return torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=like.dtype, device=like.device))

@@ -16,6 +16,7 @@ from taichi_softras.intrinsics import (
     half_heights_from_pixels,
     pixels_from_half_heights,
 )
+from taichi_softras.projection import opengl_from_opencv
 from taichi_softras.transforms import check_rotation, promote, promote_batch, rigid
 
 
@@ -100,7 +101,11 @@ def to_pytorch3d(
         camera: B cameras; `camera.orthographic` says which of the two classes they belong to.
         image_size: (height, width) in pixels; by default the camera's own.
         in_ndc: Whether focal length and principal point are in PyTorch3D's NDC or in pixels.
+
+    Raises:
+        ArgumentError: The camera has lens distortion, which these classes cannot express.
     """
+    _check_straight(camera, "PyTorch3D's cameras")
     height, width = size = _size(camera, image_size)
     turn = _half_turn(camera.view_from_world)
     if in_ndc:
@@ -150,7 +155,7 @@ def from_opengl_matrices(*, view: Any, projection: Any, image_size: Size) -> Cam
     unit = lens.new_tensor([width / height, 1.0])
     center = lens[:, :2, centre_column] * unit * (1.0 if orthographic else -1.0)
     return Camera(
-        view_from_world=_opengl_from_opencv(pose) @ pose,
+        view_from_world=opengl_from_opencv(pose) @ pose,
         focal=torch.stack([lens[:, 0, 0], lens[:, 1, 1]], dim=-1) * unit,
         center=center,
         orthographic=orthographic,
@@ -168,7 +173,11 @@ def to_opengl_matrices(
         near: View depth that becomes z = -1, in world units.
         far: View depth that becomes z = 1, in world units.
         image_size: (height, width) in pixels; by default the camera's own.
+
+    Raises:
+        ArgumentError: The camera has lens distortion, which no matrix can express.
     """
+    _check_straight(camera, "OpenGL's matrices")
     height, width = _size(camera, image_size)
     if not near < far or not (near > 0.0 or camera.orthographic):
         raise ArgumentError(f"`near` and `far` must be 0 < near < far, got {near} and {far}.")
@@ -185,7 +194,7 @@ def to_opengl_matrices(
         projection[:, :2, 2] = -center
         projection[:, 2, 2], projection[:, 2, 3] = -(far + near) / span, -2.0 * far * near / span
         projection[:, 3, 2] = -1.0
-    view = _opengl_from_opencv(projection) @ camera.view_from_world
+    view = opengl_from_opencv(projection) @ camera.view_from_world
     return OpenGLMatrices(view=view, projection=projection)
 
 
@@ -194,16 +203,19 @@ def _half_turn(like: Tensor) -> Tensor:
     return torch.diag(like.new_tensor([-1.0, -1.0, 1.0]))
 
 
-def _opengl_from_opencv(like: Tensor) -> Tensor:
-    """Flip y and z: between OpenGL's view axes and OpenCV's, either way. [4, 4]."""
-    return torch.diag(like.new_tensor([1.0, -1.0, -1.0, 1.0]))
-
-
 def _intrinsics(focal: Tensor, center: Tensor) -> Tensor:
     """Join focal lengths and principal points in pixels. [B, 2], [B, 2] -> [B, 3, 3]."""
     row = focal.new_tensor([0.0, 0.0, 1.0]).expand(len(focal), 1, 3)
     top = torch.cat([torch.diag_embed(focal), center[..., None]], dim=-1)
     return torch.cat([top, row], dim=-2)
+
+
+def _check_straight(camera: Camera, convention: str) -> None:
+    if camera.distortion is not None:
+        raise ArgumentError(
+            f"`camera` has lens distortion, which {convention} cannot express; leave it out with "
+            "dataclasses.replace(camera, distortion=None) if it is negligible."
+        )
 
 
 def _size(camera: Camera, image_size: Size | None) -> tuple[int, int]:

@@ -1,6 +1,6 @@
-"""What lights give to the vertices or faces of a mesh: Lambert, Blinn-Phong, irradiance."""
+"""What lights give to vertices, faces or pixels: Lambert, Blinn-Phong, irradiance."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -22,16 +22,48 @@ from taichi_softras.transforms import normalize, promote_batch
 
 
 class Surface:
-    """The N places of a mesh that are lit: its vertices, or its faces. What is unused is free."""
+    """N places in B views that are lit: vertices, faces, or pixels. What is unused is free."""
 
-    def __init__(self, mesh: Mesh, *, flat: bool, camera: Camera | None) -> None:
-        """Begin with as many views as the mesh and the camera have."""
-        self.mesh, self.flat, self.camera = mesh, flat, camera
-        self.views = 1
-        if mesh.vertices.ndim == 3:
-            self.agree("mesh", mesh.vertices.shape[0])
+    def __init__(
+        self,
+        like: Tensor,
+        *,
+        normals: Callable[[], Tensor],
+        points: Callable[[], Tensor],
+        camera: Camera | None,
+        views: int = 1,
+    ) -> None:
+        """Begin with as many views as the places and the camera have.
+
+        Args:
+            like: Of the dtype and device of everything.
+            normals: Gives unit normals, zero where undefined. [1 or B, N, 3]
+            points: Gives world coordinates, finite everywhere. [1 or B, N, 3]
+            camera: Whose eye sees highlights.
+            views: Number of views of the normals and points.
+        """
+        self.like, self._normals, self._points, self.camera = like, normals, points, camera
+        self.views = views
         if camera is not None:
             self.agree("camera", len(camera))
+
+    @staticmethod
+    def of_mesh(mesh: Mesh, *, flat: bool, camera: Camera | None) -> "Surface":
+        """Take a mesh's vertices, or its faces at their centroids."""
+
+        def normals() -> Tensor:
+            found = mesh.face_normals if flat else mesh.vertex_normals
+            return found if found.ndim == 3 else found[None]
+
+        def points() -> Tensor:
+            found = mesh.corners.mean(dim=-2) if flat else mesh.vertices
+            # What is not finite is not drawn, but its NaN would spread to the light's gradient.
+            finite = found.detach().isfinite().all(dim=-1, keepdim=True)
+            found = torch.where(finite, found, torch.zeros_like(found))
+            return found if found.ndim == 3 else found[None]
+
+        views = mesh.vertices.shape[0] if mesh.vertices.ndim == 3 else 1
+        return Surface(mesh.vertices, normals=normals, points=points, camera=camera, views=views)
 
     def agree(self, name: str, views: int) -> None:
         """Raise `ShapeError` unless `views` is 1 or what everything else has."""
@@ -43,29 +75,24 @@ class Surface:
         self.views = self.views if views == 1 else views
 
     def values(self, owner: LightSource | Material, **axes: str) -> list[Tensor]:
-        """Check an owner's fields, and bring them to one batch and the mesh's dtype. [B, ...]."""
+        """Check an owner's fields; bring them to one batch and the surface's dtype. [B, ...]."""
         kind = type(owner).__name__
         fields: dict[str, tuple[Any, str]] = {
             f"{kind}.{name}": (getattr(owner, name), wanted) for name, wanted in axes.items()
         }
-        tensors = [value.to(self.mesh.vertices) for value in promote_batch(**fields)]
+        tensors = [value.to(self.like) for value in promote_batch(**fields)]
         self.agree(kind, tensors[0].shape[0])
         return tensors
 
     @cached_property
     def normals(self) -> Tensor:
         """Unit normals, zero where undefined. [1 or B, N, 3]."""
-        normals = self.mesh.face_normals if self.flat else self.mesh.vertex_normals
-        return normals if normals.ndim == 3 else normals[None]
+        return self._normals()
 
     @cached_property
     def points(self) -> Tensor:
-        """World coordinates: vertices, or centroids of faces. [1 or B, N, 3]."""
-        points = self.mesh.corners.mean(dim=-2) if self.flat else self.mesh.vertices
-        # What is not finite is not drawn, but its NaN would spread to the light's gradient.
-        finite = points.detach().isfinite().all(dim=-1, keepdim=True)
-        points = torch.where(finite, points, torch.zeros_like(points))
-        return points if points.ndim == 3 else points[None]
+        """World coordinates. [1 or B, N, 3]."""
+        return self._points()
 
     @cached_property
     def towards_eye(self) -> Tensor:
@@ -73,8 +100,8 @@ class Surface:
         if self.camera is None:
             raise ArgumentError("`camera` must be given: highlights depend on where the eye is.")
         if self.camera.orthographic:
-            return -self.camera.view_from_world[:, None, 2, :3].to(self.mesh.vertices)
-        return normalize(self.camera.eye[:, None].to(self.mesh.vertices) - self.points)
+            return -self.camera.view_from_world[:, None, 2, :3].to(self.like)
+        return normalize(self.camera.eye[:, None].to(self.like) - self.points)
 
 
 def illuminate(
@@ -95,7 +122,7 @@ def illuminate(
         ShapeError: A field has another shape, or another number of views.
         ArgumentError: A field has a value that cannot be used.
     """
-    factor = surface.mesh.vertices.new_zeros((1, 1, 3))
+    factor = surface.like.new_zeros((1, 1, 3))
     highlights = None
     if material.shiny:
         specular, shininess = _specular(material, surface)

@@ -25,6 +25,19 @@ class Rendering(NamedTuple):
     """View depth under the image's weights, `far` in the background. [B, H, W]"""
     skipped: SkippedFaces = SkippedFaces()
     """Faces that were left out because they could not be rendered."""
+    normal: Tensor | None = None
+    """World normals under the image's weights, 0 in the background: shorter than 1 where surfaces
+    or the background blend. This and all below only where `render` was asked. [B, H, W, 3]"""
+    position: Tensor | None = None
+    """World coordinates under the image's weights, 0 in the background. [B, H, W, 3]"""
+    uv: Tensor | None = None
+    """Texture coordinates under the image's weights, 0 in the background. [B, H, W, 2]"""
+    features: Tensor | None = None
+    """The vertices' features under the image's weights, 0 in the background. [B, H, W, K]"""
+    face_index: Tensor | None = None
+    """Row in `mesh.faces` of the nearest face at the pixel's centre, or -1. int64 [B, H, W]"""
+    barycentric: Tensor | None = None
+    """Where on that face the pixel's centre lies, 0 where there is none. [B, H, W, 3]"""
 
 
 @dataclass(frozen=True)
@@ -138,7 +151,7 @@ def pack_inputs(
         corners_ndc=corners_ndc.reshape(-1, 3, 3),
         attributes=attributes,
         views=views,
-        background=_pack_background(background, corners_ndc, len(counts), height_width, channels),
+        background=pack_background(background, corners_ndc, len(counts), height_width, channels),
         size=height_width,
         texture=texture,
     )
@@ -235,13 +248,14 @@ def _pack_attributes(
     return (attributes.flatten(0, 1) if attributes.ndim == 4 else attributes), shared
 
 
-def _pack_background(
+def pack_background(
     background: float | Sequence[float] | Tensor | None,
     like: Tensor,
     views: int,
     size: tuple[int, int],
     channels: int,
 ) -> Tensor:
+    """Check a background and lay it out in rows. [1, C] or [B * H * W, C]."""
     value = torch.as_tensor(
         0.0 if background is None else background, dtype=like.dtype, device=like.device
     )

@@ -80,8 +80,6 @@ class Material:
     """Red, green, blue: white as plastic, or the colour of the metal. [3]"""
     shininess: Numbers = 32.0
     """Exponent of Blinn and Phong, above zero: the larger, the smaller the highlight. []"""
-    flat: bool = False
-    """Light each face as one piece; faces that have colours of their own always are."""
 
     @property
     def shiny(self) -> bool:

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from taichi_softras.camera import Camera
-from taichi_softras.errors import ArgumentError, ShapeError, check_shape
+from taichi_softras.errors import ArgumentError, ShapeError, check_choice, check_shape
 from taichi_softras.illumination import Surface, illuminate
 from taichi_softras.lights import AmbientLight, DirectionalLight, LightSource, Material, Numbers
 from taichi_softras.mesh import Mesh
@@ -37,6 +38,26 @@ class Light:
 
 
 Lights = Light | LightSource | Sequence[Light | LightSource]
+Shading = Literal["gouraud", "flat"]
+
+
+class LitMesh(NamedTuple):
+    """A mesh under light, its highlights apart: a texture multiplies colours, and not them."""
+
+    mesh: Mesh
+    """With the lit colours."""
+    highlights: Tensor | None
+    """What is to be added to them; None where there are none. [1 or B, V or F or 1, 3]"""
+
+    @property
+    def joined(self) -> Mesh:
+        """The mesh with its highlights added to its colours."""
+        mesh, highlights = self
+        if highlights is None:
+            return mesh
+        if mesh.face_colors is not None:
+            return mesh.replace(face_colors=_added(mesh.face_colors, highlights))
+        return mesh.replace(vertex_colors=_added(vertex_colors(mesh), highlights))
 
 
 def lambert(colors: Tensor, normals: Tensor, light: Light | None = None) -> Tensor:
@@ -52,12 +73,12 @@ def lambert(colors: Tensor, normals: Tensor, light: Light | None = None) -> Tens
     Returns:
         Lit colours, broadcast over the leading axes of both. [..., N, 3 or 4]
     """
-    _check_colors(colors)
+    check_lit_channels(colors)
     if normals.ndim == 0 or normals.shape[-1] != 3:
         raise ShapeError(f"`normals` must have shape [..., 3], got {list(normals.shape)}.")
     ambient, directional, direction = _light_tensors(light or Light(), normals)
     facing = (normals @ direction.mT).relu()  # [..., N, L]
-    return _with_alpha_of(colors, colors[..., :3] * (ambient + facing @ directional))
+    return with_alpha_of(colors, colors[..., :3] * (ambient + facing @ directional))
 
 
 def shade(
@@ -66,20 +87,22 @@ def shade(
     *,
     material: Material | None = None,
     camera: Camera | None = None,
+    shading: Shading = "gouraud",
 ) -> Mesh:
     """Replace a mesh's colours by lit ones.
 
     Vertex colours are lit by smooth vertex normals (Gouraud shading), face colours by flat face
-    normals at the faces' centroids; a mesh without colours becomes grey at its vertices, or keeps
-    its texture's colours, times the light. Under a
-    material with `flat=True` vertex colours become face colours, the mean of each face's corners.
-    Lit colours are not clamped.
+    normals at the faces' centroids. A mesh without colours becomes grey, or keeps its texture's
+    colours, times the light. With shading="flat" vertex colours become face colours, the mean of
+    each face's corners. Lit colours are not clamped. Light at every pixel (shading="phong") is
+    `render`'s.
 
     Args:
         mesh: With 3 or 4 colour channels, or none.
         light: One light or any number of them, which add up; by default `Light()`.
-        material: Highlights, and flat faces; by default neither.
+        material: Highlights; by default none.
         camera: Whose eye sees the highlights; nothing else needs it.
+        shading: Where light is computed: at vertices, or once for each face.
 
     Returns:
         The lit mesh. Lights, materials or highlights of B views make it B meshes: vertices
@@ -87,41 +110,65 @@ def shade(
 
     Raises:
         ShapeError: A light has another shape, or mesh, camera and lights other numbers of views.
-        ArgumentError: A value cannot be used, or highlights lack a camera.
+        ArgumentError: A value cannot be used, highlights lack a camera, or a texture would
+            multiply them.
     """
-    if material is not None or not (light is None or isinstance(light, Light)):
-        return _illuminated(mesh, light, material or Material(), camera)
-    if mesh.face_colors is not None:
-        return mesh.replace(face_colors=lambert(mesh.face_colors, mesh.face_normals, light))
-    return mesh.replace(vertex_colors=lambert(_vertex_colors(mesh), mesh.vertex_normals, light))
+    check_choice("shading", shading, get_args(Shading))
+    lit = light_mesh(mesh, light, material=material, camera=camera, flat=shading == "flat")
+    if mesh.texture is not None and lit.highlights is not None:
+        raise ArgumentError(
+            "`material` has highlights, and `mesh` a texture, which would multiply them; give "
+            "light and material to `render`, which adds them afterwards."
+        )
+    return lit.joined
 
 
-def _illuminated(mesh: Mesh, light: object, material: Material, camera: Camera | None) -> Mesh:
-    """Light a mesh by any lights."""
-    lights = _light_sources(light, mesh.vertices)
-    flat = material.flat or mesh.face_colors is not None
+def light_mesh(
+    mesh: Mesh,
+    light: Lights | None,
+    *,
+    material: Material | None,
+    camera: Camera | None,
+    flat: bool,
+) -> LitMesh:
+    """Light a mesh's colours as `shade` does, and leave the highlights apart."""
+    if not flat and material is None and (light is None or isinstance(light, Light)):
+        if mesh.face_colors is not None:
+            lit = lambert(mesh.face_colors, mesh.face_normals, light)
+            return LitMesh(mesh.replace(face_colors=lit), None)
+        lit = lambert(vertex_colors(mesh), mesh.vertex_normals, light)
+        return LitMesh(mesh.replace(vertex_colors=lit), None)
+    flat = flat or mesh.face_colors is not None
     if mesh.face_colors is not None:
         colors = mesh.face_colors
     else:
-        colors = _vertex_colors(mesh)
+        colors = vertex_colors(mesh)
         colors = mesh.at_corners(colors).mean(dim=-2) if flat else colors
-    _check_colors(colors)
-    surface = Surface(mesh, flat=flat, camera=camera)
+    check_lit_channels(colors)
+    surface = Surface.of_mesh(mesh, flat=flat, camera=camera)
     if colors.ndim == 3:
         surface.agree("colors", colors.shape[0])
-    factor, highlights = illuminate(surface, lights, material)
-    lit = colors[..., :3] * factor
-    lit = _with_alpha_of(colors, lit if highlights is None else lit + highlights)
-    if lit.shape[0] > 1:
-        mesh = mesh.replace(vertices=mesh.vertices.expand(lit.shape[0], -1, -1))
+    lights = light_sources(light, mesh.vertices)
+    factor, highlights = illuminate(surface, lights, material or Material())
+    lit = with_alpha_of(colors, colors[..., :3] * factor)
+    views = max(lit.shape[0], 1 if highlights is None else highlights.shape[0])
+    if views > 1:
+        mesh = mesh.replace(vertices=mesh.vertices.expand(views, -1, -1))
+        lit = lit.expand(views, -1, -1)
     elif colors.ndim == 2:
         lit = lit[0]
     if flat:
-        return mesh.replace(vertex_colors=None, face_colors=lit)
-    return mesh.replace(vertex_colors=lit)
+        return LitMesh(mesh.replace(vertex_colors=None, face_colors=lit), highlights)
+    return LitMesh(mesh.replace(vertex_colors=lit), highlights)
 
 
-def _light_sources(light: object, like: Tensor) -> list[LightSource]:
+def _added(colors: Tensor, highlights: Tensor) -> Tensor:
+    """Add highlights [1 or B, N or 1, 3] to colours [N, C] or [B, N, C]."""
+    lit = colors[..., :3] + highlights
+    return with_alpha_of(colors, lit if colors.ndim == 3 else lit[0])
+
+
+def light_sources(light: object, like: Tensor) -> list[LightSource]:
     """Return one light or many as a list, each `Light` taken apart."""
     given = list(light) if isinstance(light, list | tuple) else [light]
     sources: list[LightSource] = []
@@ -144,23 +191,24 @@ def _light_sources(light: object, like: Tensor) -> list[LightSource]:
     return sources
 
 
-def _vertex_colors(mesh: Mesh) -> Tensor:
-    """Return the vertices' colours; where the mesh has none, grey or its texture's. [..., V, C]."""
+def vertex_colors(mesh: Mesh) -> Tensor:
+    """Return colours to be lit: grey where there are none, 1 under a texture. [..., V, C]."""
     if mesh.vertex_colors is not None:
         return mesh.vertex_colors
-    if mesh.texture is not None:
-        return mesh.vertices.new_ones((*mesh.vertices.shape[:-1], mesh.texture.channels))
-    return torch.full_like(mesh.vertices, _GREY, requires_grad=False)
+    value = _GREY if mesh.texture is None else 1.0
+    channels = 3 if mesh.texture is None else mesh.texture.channels
+    return mesh.vertices.new_full((mesh.n_vertices, channels), value)
 
 
-def _check_colors(colors: Tensor) -> None:
+def check_lit_channels(colors: Tensor) -> None:
+    """Refuse colours that are neither RGB nor RGBA."""
     if colors.ndim == 0 or colors.shape[-1] not in (3, 4):
         raise ShapeError(
             f"`colors` must have 3 or 4 channels to be lit, got shape {list(colors.shape)}."
         )
 
 
-def _with_alpha_of(colors: Tensor, lit: Tensor) -> Tensor:
+def with_alpha_of(colors: Tensor, lit: Tensor) -> Tensor:
     """Join lit RGB with the colours' alpha where they have one. [..., N, 3 or 4]."""
     if colors.shape[-1] == 3:
         return lit

@@ -20,6 +20,13 @@ class Triangles(NamedTuple):
     face_counts: list[int] | None
     behind: int  # faces dropped because they are wholly nearer than the near plane
     texture: FaceTexture | None = None  # the last attributes are its coordinates
+    owner: Tensor | None = None  # [N] row of each triangle's face in its mesh; None if unclipped
+    corner_weights: Tensor | None = None  # [N, 3, 3] barycentric, of each corner on that face
+
+    @property
+    def channels(self) -> int:
+        """Number of channels, without the coordinates of a texture."""
+        return self.attributes.shape[-1] - (self.texture.coordinates if self.texture else 0)
 
     def packed(self) -> "Triangles":
         """Return the same triangles with face_counts."""
@@ -32,24 +39,50 @@ class Triangles(NamedTuple):
             [faces] * views,
             self.behind,
             None if self.texture is None else _for_each_face(self.texture, views),
+            torch.arange(faces, device=self.corners_ndc.device).repeat(views),
         )
 
 
-def project(mesh: Mesh, camera: Camera, size: tuple[int, int], near: float) -> Triangles:
-    """Project one mesh into all views."""
+def project(
+    mesh: Mesh,
+    camera: Camera,
+    size: tuple[int, int],
+    near: float,
+    *,
+    more: Tensor | None = None,
+    trace: bool = False,
+) -> Triangles:
+    """Project one mesh into all views.
+
+    Args:
+        mesh: One or B sets of vertices.
+        camera: B cameras, or one.
+        size: Image height and width in pixels.
+        near: Depth at which faces are cut.
+        more: Channels beside the mesh's colours. [1 or B, F, 3, K]
+        trace: Whether to note where the corners of cut faces lie on them.
+    """
     camera = _matching(camera, mesh)
     finite = mesh.vertices.detach().isfinite().all(-1)
     all_finite = bool(finite.all())
     # A NaN would spread through the projection's backward pass to the camera.
     vertices = mesh.vertices if all_finite else mesh.vertices.where(finite[..., None], 0.0)
     points_view = camera.view_from_points(vertices)
-    attributes, texture = _corner_attributes(mesh)
+    attributes, texture = _corner_attributes(mesh, more)
     if points_view.shape[0] != len(camera):
         camera = camera[[0] * points_view.shape[0]]
     broken = None if all_finite else ~finite[..., mesh.faces].all(-1).expand(len(camera), -1)
     if bool((points_view.detach()[..., 2] < near).any()):
+        if trace:
+            identity = torch.eye(3).to(attributes).expand(1, mesh.n_faces, 3, 3)
+            attributes = _side_by_side(attributes, identity)
         corners_view = mesh.at_corners(points_view)
-        return _clip(corners_view, attributes, texture, broken, camera, size, near)
+        cut = _clip(corners_view, attributes, texture, broken, camera, size, near)
+        if not trace:
+            return cut
+        return cut._replace(
+            attributes=cut.attributes[..., :-3], corner_weights=cut.attributes[..., -3:]
+        )
     corners_ndc = mesh.at_corners(camera.ndc_from_view(points_view, size))
     if broken is not None:
         corners_ndc = corners_ndc.masked_fill(broken[..., None, None], torch.nan)
@@ -70,10 +103,10 @@ def _matching(camera: Camera, mesh: Mesh) -> Camera:
     return camera.to(mesh.vertices.dtype)
 
 
-def _corner_attributes(mesh: Mesh) -> tuple[Tensor, FaceTexture | None]:
-    """Colours at each face's corners [B or 1, F, 3, C], white where the mesh has none.
+def _corner_attributes(mesh: Mesh, more: Tensor | None) -> tuple[Tensor, FaceTexture | None]:
+    """Colours at each face's corners, white where the mesh has none, and what is beside them.
 
-    With a texture its coordinates follow, without the level of detail.
+    With a texture its coordinates follow, without the level of detail. [B or 1, F, 3, C].
     """
     channels = 3 if mesh.texture is None else mesh.texture.channels
     if mesh.face_colors is not None:
@@ -83,10 +116,12 @@ def _corner_attributes(mesh: Mesh) -> tuple[Tensor, FaceTexture | None]:
     else:
         colors = mesh.vertices.new_ones((mesh.n_faces, 3, channels))
     colors = colors if colors.ndim == 4 else colors[None]
+    if more is not None:
+        colors = _side_by_side(colors, more)
     if mesh.texture is None:
         return colors, None
     coordinates, texture = mesh.texture.at_faces(mesh.faces, mesh.vertices)
-    return torch.cat([colors, coordinates.expand(len(colors), -1, -1, -1)], -1), texture
+    return _side_by_side(colors, coordinates), texture
 
 
 def _for_each_face(texture: FaceTexture, views: int) -> FaceTexture:
@@ -96,10 +131,22 @@ def _for_each_face(texture: FaceTexture, views: int) -> FaceTexture:
     return replace(texture, face_maps=rows.flatten())
 
 
+def _side_by_side(a: Tensor, b: Tensor) -> Tensor:
+    """Join channels. [1 or B, F, 3, C], [1 or B, F, 3, K] -> [1 or B, F, 3, C + K]."""
+    views = max(a.shape[0], b.shape[0])
+    return torch.cat([value.expand(views, -1, -1, -1) for value in (a, b)], dim=-1)
+
+
 def project_each(
-    meshes: list[Mesh], camera: Camera, size: tuple[int, int], near: float
+    meshes: list[Mesh],
+    camera: Camera,
+    size: tuple[int, int],
+    near: float,
+    *,
+    more: list[Tensor | None],
+    trace: bool = False,
 ) -> Triangles:
-    """Project different meshes, one a view."""
+    """Project different meshes, one a view; `more` and `trace` as for `project`."""
     for i, mesh in enumerate(meshes):
         if mesh.vertices.ndim == 3:
             raise ShapeError(
@@ -107,7 +154,8 @@ def project_each(
                 f"got {list(mesh.vertices.shape)}."
             )
     parts = [
-        project(mesh, camera[i % len(camera)], size, near).packed() for i, mesh in enumerate(meshes)
+        project(mesh, camera[i % len(camera)], size, near, more=more[i], trace=trace).packed()
+        for i, mesh in enumerate(meshes)
     ]
     lookups = {part.texture.lookup if part.texture else "none" for part in parts}
     if len(lookups) > 1:
@@ -125,6 +173,23 @@ def project_each(
         [count for part in parts for count in part.face_counts or []],
         sum(part.behind for part in parts),
         joined(textures) if textures else None,
+        torch.cat([part.owner for part in parts if part.owner is not None]),
+        _joined_weights(parts) if trace else None,
+    )
+
+
+def _joined_weights(parts: list[Triangles]) -> Tensor | None:
+    """Join `corner_weights`, of which faces that were not cut need none."""
+    if all(part.corner_weights is None for part in parts):
+        return None
+    identity = torch.eye(3)
+    return torch.cat(
+        [
+            identity.to(part.corners_ndc).expand(part.corners_ndc.shape)
+            if part.corner_weights is None
+            else part.corner_weights
+            for part in parts
+        ]
     )
 
 
@@ -174,6 +239,7 @@ def _clip(
         torch.bincount(view, minlength=views).tolist(),
         behind,
         texture,
+        owner[order] % faces,
     )
 
 

@@ -124,6 +124,115 @@ def test_orthographic_matrices_read_pixels_per_world_unit():
     torch.testing.assert_close(camera.to_matrices()[0][0], torch.tensor(K))
 
 
+def by_opencv(point, K, R, t, bend):
+    """Pixel of one world point, from the formulas of OpenCV's calib3d documentation."""
+    x, y, z = R @ point + t
+    x, y = x / z, y / z
+    k1, k2, p1, p2, k3 = bend
+    r2 = x * x + y * y
+    radial = 1 + k1 * r2 + k2 * r2**2 + k3 * r2**3
+    u = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
+    v = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
+    return [K[0, 0] * u + K[0, 2], K[1, 1] * v + K[1, 2]]
+
+
+@pytest.mark.parametrize("size", [(48, 64), (90, 40)])
+def test_distorted_pixels_are_opencvs(size):
+    K, R, t = opencv_camera()
+    bends = np.array([[-0.3, 0.1, 1e-3, -2e-3, 0.02], [0.2, 0.05, -4e-3, 1e-3, 0.0]])
+    camera = Camera.from_matrices(K=K, R=R, t=t, image_size=size, distortion=bends).to(
+        torch.float64
+    )
+    assert camera.distortion.shape == (2, 8)
+    K, R, t, bends = (value.astype(np.float32).astype(float) for value in (K, R, t, bends))
+    expected = [[by_opencv(point, K, R, t, bend) for point in POINTS.numpy()] for bend in bends]
+    torch.testing.assert_close(camera.pixels_from_points(POINTS), torch.tensor(expected))
+    ndc = camera.ndc_from_view(camera.view_from_points(POINTS), size)
+    u = 0.5 * (size[1] + ndc[..., 0] * min(size))
+    torch.testing.assert_close(u, torch.tensor(expected)[..., 0])
+
+
+def test_distortion_stays_with_the_camera():
+    K, R, t = opencv_camera()
+    bend = tensor(-0.3, 0.1, 1e-3, -2e-3)
+    given = {"R": R, "t": t, "image_size": (48, 64), "distortion": bend}
+    camera = Camera.from_matrices(K=K, **given)
+    straight = Camera.from_matrices(K=torch.tensor(K), R=R, t=t, image_size=(48, 64))
+    assert straight.distortion is None
+    both = Camera.concatenate([camera, straight])
+    assert both[0].distortion.tolist() == [[*bend.tolist(), 0, 0, 0, 0]]
+    assert not both[1].distortion.any()
+    torch.testing.assert_close(
+        both.pixels_from_points(POINTS)[1:], straight.pixels_from_points(POINTS)
+    )
+    assert camera.to(torch.float32).distortion.dtype == torch.float32
+    pose = camera.world_from_camera_opengl
+    again = Camera.from_opengl(pose, K=K, image_size=(48, 64), distortion=bend)
+    torch.testing.assert_close(again.pixels_from_points(POINTS), camera.pixels_from_points(POINTS))
+    fov = Camera.from_opengl(pose, fov=50.0, distortion=bend)
+    assert fov.distortion.equal(camera.distortion)
+
+
+def test_distortion_gradients_match_finite_differences():
+    K, R, t = (torch.tensor(x) for x in opencv_camera())
+
+    def pixels(K, t, bend):
+        camera = Camera.from_matrices(
+            K=K * torch.tensor([[1, 0, 1], [0, 1, 1], [0, 0, 0]]) + torch.diag(tensor(0, 0, 1.0)),
+            R=R, t=t, image_size=(48, 64), distortion=bend,
+        )  # fmt: skip
+        return camera.pixels_from_points(POINTS, (24, 40))
+
+    bend = torch.stack([tensor(-0.3, 0.1, 1e-3, -2e-3, 0.02), tensor(0.2, 0.0, 3e-3, 0.0, 0.0)])
+    assert torch.autograd.gradcheck(pixels, [v.requires_grad_() for v in (K, t, bend)])
+
+
+def test_distortion_that_cannot_be_is_refused():
+    K, R, t = opencv_camera()
+    given = {"K": K, "R": R, "t": t, "image_size": (48, 64)}
+    with pytest.raises(ShapeError, match=r"`distortion` must have OpenCV's 4, 5 or 8"):
+        Camera.from_matrices(**given, distortion=[0.1, 0.2])
+    with pytest.raises(ShapeError, match="`distortion` 3"):
+        Camera.from_matrices(**{**given, "t": np.zeros((2, 3))}, distortion=np.zeros((3, 5)))
+    with pytest.raises(ArgumentError, match="`distortion` must be finite"):
+        Camera.from_matrices(**given, distortion=[0.1, math.nan, 0.0, 0.0])
+    with pytest.raises(ArgumentError, match="orthographic has none"):
+        Camera.from_matrices(**given, orthographic=True, distortion=[0.1, 0.0, 0.0, 0.0])
+
+
+def test_weak_perspective_scales_and_shifts_the_view_axes():
+    R = rotation_from_axis_angle(tensor(0.3, 1.0, -0.2), 160.0)
+    scale, translation = tensor(0.8, 0.5), torch.stack([tensor(0.1, -0.2), tensor(0.0, 0.3)])
+    camera = Camera.weak_perspective(scale, translation, R=R, depth=7.0, image_size=(40, 60))
+    x, y, z = (POINTS @ R.mT).unbind(-1)
+    u = 30.0 + 20.0 * (scale[:, None] * x + translation[:, :1])
+    v = 20.0 + 20.0 * (scale[:, None] * y + translation[:, 1:])
+    torch.testing.assert_close(camera.pixels_from_points(POINTS), torch.stack([u, v], -1))
+    torch.testing.assert_close(camera.view_from_points(POINTS)[1, :, 2], z + 7.0)
+
+
+def test_weak_perspective_looks_as_an_orthographic_orbit_and_is_perspective_from_afar():
+    weak = Camera.weak_perspective(0.5, depth=3.0)
+    orbit = Camera.orbit(3.0, 0.0, 0.0, orthographic_height=4.0)
+    torch.testing.assert_close(weak.view_from_world, orbit.view_from_world)
+    torch.testing.assert_close(weak.focal, orbit.focal)
+    far = Camera.orbit(tensor(1e6), 0.0, 0.0, 2.0 * math.degrees(math.atan(2e-6)))
+    torch.testing.assert_close(
+        far.pixels_from_points(POINTS, 64), weak.pixels_from_points(POINTS, 64), atol=1e-4, rtol=0
+    )
+    for bad, message in (({"scale": 0.0}, "`scale`"), ({"scale": 1.0, "R": 2 * np.eye(3)}, "`R`")):
+        with pytest.raises(ArgumentError, match=message):
+            Camera.weak_perspective(**bad)
+
+
+def test_weak_perspective_gradients_match_finite_differences():
+    def pixels(scale, translation):
+        return Camera.weak_perspective(scale, translation).pixels_from_points(POINTS, (20, 30))
+
+    values = (tensor(0.8, 1.2), tensor(0.1, -0.2))
+    assert torch.autograd.gradcheck(pixels, [v.requires_grad_() for v in values])
+
+
 def test_orthographic_height_fills_the_image():
     camera = Camera.orbit(5.0, 0.0, 0.0, orthographic_height=4.0)
     points = torch.tensor([[0.0, 2.0, 0.0], [0.0, -2.0, 1.5], [2.0, 0.0, -3.0]])

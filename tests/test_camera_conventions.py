@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -224,6 +225,24 @@ def test_bad_arguments_are_refused():
     projection[:, 0, 1] = 0.1
     with pytest.raises(ArgumentError, match="no skew"):
         from_opengl_matrices(view=view, projection=projection, image_size=8)
+
+
+def test_conventions_without_distortion_refuse_it():
+    camera = some_cameras((48, 64))
+    K, R, t = camera.to_matrices()
+    bent = Camera.from_matrices(
+        K=K, R=R, t=t, image_size=(48, 64), distortion=[-0.1, 0.01, 0.0, 0.0]
+    )
+    with pytest.raises(ArgumentError, match="lens distortion, which PyTorch3D's cameras cannot"):
+        to_pytorch3d(bent)
+    with pytest.raises(ArgumentError, match="lens distortion, which OpenGL's matrices cannot"):
+        to_opengl_matrices(bent, 1.0, 2.0)
+    same(
+        from_pytorch3d(
+            **to_pytorch3d(replace(bent, distortion=None))._asdict() | {"image_size": (48, 64)}
+        ),
+        camera,
+    )
 
 
 def test_the_module_is_public():

@@ -180,6 +180,28 @@ def test_what_cannot_be_rendered_is_told_in_one_line(tmp_path, capsys):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["points.xyz"]
 
 
+def test_highlights_shine_where_the_light_is_mirrored(tmp_path):
+    """In the middle of a plane; light is computed elsewhere if not at each pixel."""
+    shine = ["--specular", "0.6", "--shininess", "2000"]
+
+    def middle(*flags):
+        out = tmp_path / f"{'_'.join(flags) or 'matte'}.png"
+        look = ["--size", "48", "--azimuth", "0", "--elevation", "0"]
+        light = ["--light-direction", "0", "0", "1"]
+        assert main(["render", "plane", "-o", str(out), *look, *light, *flags]) == 0
+        return load_image(out)[24, 24, :3]
+
+    assert middle(*shine, "--phong").min() > middle(*shine).max() + 0.2
+    assert middle("--unlit", *shine, "--phong").equal(middle("--unlit"))
+
+
+def test_a_shininess_that_cannot_be_is_named(tmp_path, capsys):
+    out = tmp_path / "a.png"
+    assert "`--shininess` must be positive" in complaint(
+        capsys, "render", "cube", "-o", out, "--shininess", "0"
+    )
+
+
 @pytest.mark.parametrize("flat", [[], ["--flat"]])
 def test_a_texture_is_drawn_from_its_image(tmp_path, flat):
     path, out = textured_obj(tmp_path), tmp_path / "out.png"

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -199,6 +200,10 @@ def test_splits_are_saved_beside_each_other(tmp_path):
 def test_what_transforms_json_cannot_say_is_refused(tmp_path):
     with pytest.raises(ArgumentError, match="orthographic"):
         save_posed_images(tmp_path, _posed(orthographic_height=2.0))
+    posed = _posed()
+    bent = replace(posed.cameras, distortion=torch.zeros(len(posed), 8))
+    with pytest.raises(ArgumentError, match="lens distortion"):
+        save_posed_images(tmp_path, replace(posed, cameras=bent))
     with pytest.raises(ArgumentError, match="extra"):
         save_posed_images(tmp_path, _posed(), extra={"a": torch.ones(2)})
     assert not list(tmp_path.iterdir())

@@ -179,15 +179,15 @@ def test_the_old_light_is_the_same_among_others(colors):
 def test_flat_shading_lights_each_face_at_its_centroid_with_its_mean_colour():
     mesh = WALL.replace(vertex_colors=torch.eye(3).double())
     light = PointLight(position=(1 / 3, 1 / 3, 2.0), intensity=1.0, attenuation=(0.0, 1.0, 0.0))
-    lit = shade(mesh, light, material=Material(flat=True))
+    lit = shade(mesh, light, shading="flat")
     assert lit.vertex_colors is None
     torch.testing.assert_close(lit.face_colors, torch.full((1, 3), 1 / 6).double())
-    grey = shade(shapes.cube(), AmbientLight(intensity=1.0), material=Material(flat=True))
+    grey = shade(shapes.cube(), AmbientLight(intensity=1.0), shading="flat")
     assert grey.face_colors.shape == (12, 3)
 
 
-@pytest.mark.parametrize("flat", [False, True])
-def test_gradients_reach_vertices_colours_eye_lights_and_material(flat):
+@pytest.mark.parametrize("shading", ["gouraud", "flat"])
+def test_gradients_reach_vertices_colours_eye_lights_and_material(shading):
     mesh = shapes.icosphere(0).to(torch.float64)
     generator = torch.Generator().manual_seed(0)
 
@@ -199,13 +199,11 @@ def test_gradients_reach_vertices_colours_eye_lights_and_material(flat):
             PointLight(position=position, intensity=rgb[0], color=rgb, attenuation=attenuation),
             SphericalHarmonics(coefficients=harmonics),
         ]
-        material = Material(
-            specular_intensity=shine[0], specular_color=rgb, shininess=4 * shine[1], flat=flat
-        )
+        material = Material(specular_intensity=shine[0], specular_color=rgb, shininess=4 * shine[1])
         camera = Camera.look_at(eye, at=(0.0, 0.0, 0.0))
         lit = mesh.replace(vertices=vertices, vertex_colors=colors)
-        lit = shade(lit, lights, material=material, camera=camera)
-        return lit.face_colors if flat else lit.vertex_colors
+        lit = shade(lit, lights, material=material, camera=camera, shading=shading)
+        return lit.face_colors if shading == "flat" else lit.vertex_colors
 
     given = (
         mesh.vertices.clone(),
@@ -232,17 +230,18 @@ def test_no_nan_spreads(attenuation, at):
     eye = torch.zeros(3)
     harmonics = torch.ones(9, 3)
     inputs = [t.requires_grad_() for t in (vertices, position, power, eye, harmonics)]
-    for flat in (False, True):
+    for shading in ("gouraud", "flat"):
         lit = shade(
             Mesh(vertices=vertices, faces=faces),
             [
                 PointLight(position=position, attenuation=attenuation),
                 SphericalHarmonics(coefficients=harmonics),
             ],
-            material=Material(specular_intensity=power, shininess=power, flat=flat),
+            material=Material(specular_intensity=power, shininess=power),
             camera=Camera.look_at(eye, at=(0.0, 0.0, 1.0)),
+            shading=shading,
         )
-        colors = lit.face_colors if flat else lit.vertex_colors
+        colors = lit.face_colors if shading == "flat" else lit.vertex_colors
         assert colors.isfinite().all()
         for grad in torch.autograd.grad(colors.square().sum(), inputs):
             assert grad.isfinite().all()
@@ -317,6 +316,8 @@ def test_wrong_lights_are_named(light, material, message):
 
 
 def test_what_is_missing_is_named():
+    with pytest.raises(ArgumentError, match="`shading` must be"):
+        shade(WALL, DirectionalLight(), shading="phong")
     with pytest.raises(ArgumentError, match="`camera` must be given"):
         shade(WALL, DirectionalLight(), material=MIRROR)
     with pytest.raises(ArgumentError, match="give a `light` too"):

@@ -1,6 +1,7 @@
 """Meshes seen by cameras: what is where, how deep, in which colour, and clipped how."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -174,6 +175,22 @@ def test_culling_the_back_of_a_closed_mesh_hides_nothing(shape):
     assert (back.depth[behind] > everything.depth[behind]).double().mean() > 0.98
 
 
+def test_a_distorted_point_appears_where_its_pixel_is():
+    K = [[60.0, 0.0, 49.3], [0.0, 75.0, 18.1], [0.0, 0.0, 1.0]]
+    camera = Camera.from_matrices(
+        K=K, R=[[1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, -1.0]], t=[0.1, -0.2, 3.0],
+        image_size=(48, 80), distortion=[-0.4, 0.1, 0.01, -0.02],
+    )  # fmt: skip
+    straight = replace(camera, distortion=None)
+    points = tensor([[-1.6, 0.3, 0.2], [1.1, 0.2, -0.3], [1.0, -0.9, 0.1]])
+    mesh = joined(*(speck(p.tolist(), RED) for p in points))
+    alpha = tsr.render(mesh, camera, settings=HARD).alpha[0]
+    seen = camera.pixels_from_points(points)[0]
+    for u, v in seen.floor().long():
+        assert alpha[v, u] == 1.0
+    assert (seen - straight.pixels_from_points(points)[0]).norm(dim=-1).min() > 1.5
+
+
 # ---- clipping ------------------------------------------------------------------------------
 
 
@@ -207,8 +224,13 @@ def eye_camera(fov=80.0):
     return double(Camera.look_at((0.0, 0.0, 0.0), (0.0, 0.0, -1.0), fov=fov))
 
 
+BARREL = tensor([[-0.2, 0.02, 1e-3, -2e-3, 0.0, 0.0, 0.0, 0.0]])
+
+
+@pytest.mark.parametrize("distortion", [None, BARREL], ids=["straight", "distorted"])
 @pytest.mark.parametrize("turn", range(3))
-def test_a_clipped_corner_equals_the_triangle_cut_by_hand(turn):
+def test_a_clipped_corner_equals_the_triangle_cut_by_hand(turn, distortion):
+    camera = replace(eye_camera(), distortion=distortion)
     corners = tensor(ONE_IN_FRONT).roll(turn, 0)
     colors = tensor([[1.0, 0.0, 0.2], [0.0, 1.0, 0.4], [0.5, 0.5, 0.9]]).roll(turn, 0)
     mesh = Mesh(vertices=corners, faces=torch.tensor([[0, 1, 2]]), vertex_colors=colors)
@@ -222,8 +244,8 @@ def test_a_clipped_corner_equals_the_triangle_cut_by_hand(turn):
     # A hair in front of the near plane, so that nothing is clipped.
     hair = RasterSettings(sigma=1e-2, gamma=0.1, near=0.5 - 1e-12, far=10.0, dist_eps=1e-13)
     by_hand = mesh.replace(vertices=cut_corners, vertex_colors=cut_colors)
-    out = tsr.render(mesh, eye_camera(), 17, settings=SOFT)
-    expected = tsr.render(by_hand, eye_camera(), 17, settings=hair)
+    out = tsr.render(mesh, camera, 17, settings=SOFT)
+    expected = tsr.render(by_hand, camera, 17, settings=hair)
     for a, b in zip(out[:3], expected[:3], strict=True):
         torch.testing.assert_close(a, b, rtol=0.0, atol=1e-9)
 
@@ -445,6 +467,20 @@ CAMERA_BUILDERS = {
             image_size=(5, 7),
         ),
         lambda: (scalar(6.0), scalar(5.0), vector(3.7, 2.2), vector(0.1, -0.1, 2.5)),
+    ),
+    "distortion": (
+        lambda bend, t: Camera.from_matrices(
+            K=[[6.0, 0.0, 3.7], [0.0, 5.0, 2.2], [0.0, 0.0, 1.0]],
+            R=tensor(R0),
+            t=t,
+            image_size=(5, 7),
+            distortion=bend,
+        ),
+        lambda: (vector(-0.3, 0.1, 2e-3, -1e-3, 0.02), vector(0.1, -0.1, 2.5)),
+    ),
+    "weak perspective": (
+        lambda scale, translation: Camera.weak_perspective(scale, translation, depth=3.0),
+        lambda: (scalar(0.7), vector(0.1, -0.2)),
     ),
 }
 

@@ -11,6 +11,7 @@ from taichi_softras.camera import Camera
 from taichi_softras.cli.render_options import CameraArgs, LightArgs, LookArgs
 from taichi_softras.errors import ArgumentError
 from taichi_softras.intrinsics import check_size
+from taichi_softras.lights import Material
 from taichi_softras.mesh import Mesh
 from taichi_softras.settings import RasterSettings
 from taichi_softras.shading import Light
@@ -85,8 +86,14 @@ def _look(
         far = max(100.0 * radius, 2.0 * (distance or 0.0))
         settings = RasterSettings(**softness, near=0.01 * radius, far=far)
     default = 1 if softness else _SUPERSAMPLE
+    if not light.shininess > 0.0:
+        raise ArgumentError(f"`--shininess` must be positive, got {light.shininess}.")
+    shiny = light.specular != 0.0 and not light.unlit
+    material = Material(specular_intensity=light.specular, shininess=light.shininess)
     return {
         "light": None if light.unlit else lamp,
+        "material": material if shiny else None,
+        "shading": "phong" if light.phong and not light.unlit else "gouraud",
         "supersample": default if look.supersample is None else look.supersample,
         "settings": settings,
     }

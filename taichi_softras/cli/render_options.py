@@ -92,6 +92,12 @@ class LightArgs:
     """Intensity from one direction."""
     light_direction: Annotated[tuple[float, float, float], conf.arg(metavar="X Y Z")] = _SUN
     """World direction towards the light; y is up."""
+    specular: float = 0.0
+    """Strength of white highlights under the directional light."""
+    shininess: float = 40.0
+    """How small highlights are."""
+    phong: bool = False
+    """Light each pixel instead of each vertex, as suits highlights on coarse meshes."""
     flat: bool = False
     """Light each face evenly, as suits meshes with edges."""
     unlit: bool = False

@@ -37,11 +37,16 @@ def save_posed_images(
         The JSON file.
 
     Raises:
-        ArgumentError: The cameras are orthographic, or `extra` is no JSON.
+        ArgumentError: The cameras are orthographic or have lens distortion, which
+            `load_posed_images` would refuse, or `extra` is no JSON.
         FileError: A file cannot be written.
     """
     if posed.cameras.orthographic:
         raise ArgumentError("`posed.cameras` are orthographic, which transforms.json cannot say.")
+    if posed.cameras.distortion is not None:
+        raise ArgumentError(
+            "`posed.cameras` have lens distortion, with which posed folders are not read here."
+        )
     path = transforms_path(Path(folder), split)
     lenses = _lenses(posed)
     shared = lenses[0] if all(lens == lenses[0] for lens in lenses) else {}

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from taichi_softras.appearance import Shading
 from taichi_softras.camera import Camera
 from taichi_softras.errors import ArgumentError
 from taichi_softras.intrinsics import Size, check_size
 from taichi_softras.io import PosedImages
+from taichi_softras.lights import Material
 from taichi_softras.mesh import Mesh
 from taichi_softras.renderer import render
 from taichi_softras.scenes.meshes import GREY, bounding_sphere
@@ -28,6 +30,8 @@ def render_rgba(
     size: Size | None = None,
     *,
     light: Light | None = _DAYLIGHT,
+    material: Material | None = None,
+    shading: Shading = "gouraud",
     supersample: int = 4,
     settings: RasterSettings | None = None,
 ) -> Tensor:
@@ -40,6 +44,8 @@ def render_rgba(
         camera: B views.
         size: (height, width) in pixels, or the side of a square; by default the camera's.
         light: Fixed in the world; None shows colours as they are.
+        material: How the mesh shines under it; matte by default.
+        shading: Where light is computed, as for `render`.
         supersample: Samples along each pixel's side; they are averaged.
         settings: Soft edges and depths; by default hard ones.
 
@@ -54,7 +60,10 @@ def render_rgba(
     settings = settings or replace(_CRISP, near=1e-3 * radius, far=1e4 * radius)
     with torch.no_grad():
         fine = (height * supersample, width * supersample)
-        out = render(_opaque(mesh), camera, fine, settings=settings, light=light)
+        out = render(
+            _opaque(mesh), camera, fine, settings=settings, light=light, material=material,
+            shading=shading,
+        )  # fmt: skip
         assert out.image is not None
         alpha = avg_pool2d(out.alpha, supersample)[..., None].clamp(0.0, 1.0)
         # Clipped before the mean, as a display would. In place, as a fine image is large.
@@ -71,6 +80,8 @@ def render_posed(
     size: Size | None = None,
     *,
     light: Light | None = _DAYLIGHT,
+    material: Material | None = None,
+    shading: Shading = "gouraud",
     supersample: int = 4,
     settings: RasterSettings | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -82,6 +93,8 @@ def render_posed(
         cameras: N perspective views.
         size: (height, width) in pixels, or the side of a square; by default the cameras'.
         light: Fixed in the world; None shows colours as they are.
+        material: How the mesh shines under it; matte by default.
+        shading: Where light is computed, as for `render`.
         supersample: Samples along each pixel's side; they are averaged.
         settings: Soft edges and depths; by default hard ones.
         progress: Called after each view with the number done and N.
@@ -89,9 +102,11 @@ def render_posed(
     size = check_size("size", cameras.image_size if size is None else size)
     images = []
     for i, camera in enumerate(cameras):
-        images.append(
-            render_rgba(mesh, camera, size, light=light, supersample=supersample, settings=settings)
-        )
+        image = render_rgba(
+            mesh, camera, size, light=light, material=material, shading=shading,
+            supersample=supersample, settings=settings,
+        )  # fmt: skip
+        images.append(image)
         if progress is not None:
             progress(i + 1, len(cameras))
     names = tuple(f"images/view_{i:03d}.png" for i in range(len(cameras)))
