@@ -105,10 +105,13 @@ class UVTexture:
         index = chosen.reshape(-1, 1).expand(-1, 2)
         # As `Mesh.at_corners`: the gradient of `gather` has one order of summing.
         u, v = uvs.gather(0, index).reshape(1, -1, 3, 2).unbind(-1)
-        texture = _packed([image.to(like) for image in self.images], self.filter, self.wrap)
-        rows = texture.first_rows
+        # Materials that share an image share its texels.
+        images = {id(image): image for image in self.images}
+        texture = _packed([image.to(like) for image in images.values()], self.filter, self.wrap)
+        places = dict(zip(images, texture.first_rows.tolist(), strict=True))
+        rows = texture.maps.new_tensor([places[id(image)] for image in self.images])
         if self.face_materials is None:
-            of_face = rows.new_zeros(len(faces))
+            of_face = rows[:1].expand(len(faces))
         else:
             of_face = rows[self.face_materials.to(rows.device)]
         return torch.stack([u, 1.0 - v], -1), replace(texture, face_maps=of_face)

@@ -62,6 +62,15 @@ def test_each_material_has_its_image():
     assert torch.allclose(out.image[0, 1, 2:6], torch.tensor(0.25))
 
 
+def test_materials_that_share_an_image_share_its_texels():
+    image = noise(3, 2, 3)
+    images = [image, torch.zeros(1, 1, 3), image]
+    mesh = square(images=images, face_materials=[2, 0], filter="mipmap")
+    _, texture = mesh.texture.at_faces(mesh.faces, mesh.vertices)
+    assert len(texture.texels) == 3 * 2 + 1 + 1
+    assert texture.face_maps.tolist() == [0, 0]
+
+
 def test_seams_need_no_vertices_of_their_own():
     """Both faces show the same half of the image: its left one."""
     uvs = [[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [0.0, 1.0]]
