@@ -88,6 +88,10 @@ class DeviceMemory:
         array.fill(0)
         return array
 
+    def scratch(self) -> "DeviceMemory":
+        """Return memory for part of the work, which is lent again once that is gone."""
+        return DeviceMemory(self.dtype)
+
     def read_integer(self, array: Array, index: int) -> int:
         """Return one number of an int32 array, once everything that writes it has run."""
         return int(array[index])

@@ -42,9 +42,7 @@ def binned(triangles, size, *, distance="euclidean", sigma=1e-3, dist_eps=1e-4):
         n_attributes=len(inputs.attributes),
         background_rows=1,
     )
-    _, kept = launch.forward(
-        plan, inputs.corners_ndc, inputs.attributes, inputs.background, inputs.views
-    )
+    _, kept = launch.forward(plan, launch.Tensors.of(inputs))
     tiles, memory = kept.rendered.tiles, kept.memory
     lists = Lists(
         memory.tensor(tiles.face_start, plan.n_faces + 1),

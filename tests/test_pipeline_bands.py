@@ -42,9 +42,7 @@ def test_bands_change_nothing(color, most, monkeypatch):
     assert wanted[2] == got[2]
 
 
-def test_no_list_is_longer_than_allowed_unless_one_row_is(arch, monkeypatch):
-    if arch != "cpu":
-        pytest.skip("GPUs keep whole lists")
+def test_no_list_is_longer_than_allowed_unless_one_row_is(monkeypatch):
     lengths = []
     draw = passes._draw
 

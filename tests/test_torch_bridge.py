@@ -52,26 +52,26 @@ def kept(seed=1):
         n_attributes=6,
         background_rows=81,
     )
-    tensors = (inputs.corners_ndc, inputs.attributes, inputs.background, inputs.views)
-    return tensors, *launch.forward(plan, *tensors)
+    tensors = launch.Tensors.of(inputs)
+    return tensors, *launch.forward(plan, tensors)
 
 
 def test_tensors_are_used_in_place_where_taichi_runs_on_their_device(arch):
     if not in_place(arch):
         pytest.skip(f"{arch} cannot reach the tensors")
-    (corners, attributes, background, views), images, rest = kept()
+    given, images, rest = kept()
     assert isinstance(rest.memory, TorchMemory)
     scene, rendered = rest.scene, rest.rendered
-    for given, used in (
-        (corners, scene.corners),
-        (attributes, scene.attributes),
-        (background, scene.background),
-        (views, scene.views),
+    for mine, used in (
+        (given.corners, scene.corners),
+        (given.attributes, scene.attributes),
+        (given.background, scene.background),
+        (given.views, scene.views),
         (images.image, rendered.image),
         (images.alpha, rendered.alpha),
         (images.depth, rendered.depth),
     ):
-        assert given.data_ptr() == used.data_ptr()
+        assert mine.data_ptr() == used.data_ptr()
 
 
 def test_a_kernel_sees_the_tensor_s_own_memory(arch):

@@ -112,6 +112,7 @@ def softness_kernel(dtype: Any, color: str) -> Any:
         d_image: array(dtype, 2),  # [P, C]
         d_depth: array(dtype, 1),  # [P]
         partial: array(dtype, 2),  # [PARTS, 2] scratch
+        more: ti.i32,  # whether to add to what is there
         total: array(dtype, 1),  # [2] out
     ):
         for part in range(PARTS):
@@ -135,6 +136,8 @@ def softness_kernel(dtype: Any, color: str) -> Any:
             partial[part, 1] = to_gamma
         for k in range(2):
             s = ti.cast(0.0, dtype)
+            if more:
+                s = total[k]
             for part in range(PARTS):
                 s += partial[part, k]
             total[k] = s

@@ -281,7 +281,7 @@ def adjoint_kernel(
         d_image: array(dtype, 2),  # [B * H * W, C]
         d_depth_in: array(dtype, 1),  # [B * H * W]
         slots: array(dtype, 2),  # [K, variant.slot_width] out
-        d_softness: array(dtype, 2),  # [T, 2] out: see `blend_in_adjoint`
+        d_softness: array(dtype, 2),  # [tiles of the band, 2] out: see `blend_in_adjoint`
         texels: array(dtype, 2),  # [X, textured channels]
         maps: array(ti.i32, 1),  # of each attribute record where its map begins here; maps
         d_texels: array(ti.i32, 1),  # out: see `texture.add_exactly`
@@ -487,8 +487,8 @@ def adjoint_kernel(
                             for k in ti.static(range(3)):
                                 slots[slot, 3 * row + k] = s[3 * row + k].sum()
                     if ti.static(softness):
-                        d_softness[tile, 0] = to_sigma
-                        d_softness[tile, 1] = to_gamma
+                        d_softness[work, 0] = to_sigma
+                        d_softness[work, 1] = to_gamma
                     work = ti.atomic_add(queue[0], 1)
 
     return adjoint

@@ -57,14 +57,18 @@ def forward_kernel(variant: Variant) -> Any:
         winner: array(ti.i32, 1),  # [B * H * W] out: nearest face, -1 if none (hard colour only)
         texels: array(dtype, 2),  # [X, textured channels]
         maps: array(ti.i32, 1),  # of each attribute record where its map begins here; maps
+        first_tile_row: ti.i32,  # of the band that is worked on
+        end_tile_row: ti.i32,
     ):
         columns = (width + TILE - 1) // TILE
-        tiles_per_view = (height + TILE - 1) // TILE * columns
+        tile_rows = (height + TILE - 1) // TILE
+        tiles_per_band = (end_tile_row - first_tile_row) * columns
         ti.loop_config(block_dim=BLOCK)
-        for thread in range(n_views * tiles_per_view * PIXELS):
-            tile, i = thread // PIXELS, thread % PIXELS
-            b = tile // tiles_per_view
-            tile_row, tile_column = tile % tiles_per_view // columns, tile % columns
+        for thread in range(n_views * tiles_per_band * PIXELS):
+            work, i = thread // PIXELS, thread % PIXELS
+            b, rest = work // tiles_per_band, work % tiles_per_band
+            tile_row, tile_column = first_tile_row + rest // columns, rest % columns
+            tile = (b * tile_rows + tile_row) * columns + tile_column
             r, c = tile_row * TILE + i // TILE, tile_column * TILE + i % TILE
             if r < height and c < width:
                 q = (b * height + r) * width + c

@@ -26,13 +26,18 @@ def entry_kernels(dtype: Any) -> tuple[Any, Any]:
         n_faces: ti.i32,
         height: dtype,
         width: dtype,
+        first_tile_row: ti.i32,  # of the band of tiles that get lists
+        end_tile_row: ti.i32,
         face_start: array(ti.i32, 1),  # [N + 1] out: first entry of each face, then their number
         scratch: array(ti.i32, 1),  # [scan_scratch(N)]
     ):
         for n in range(n_faces):
             entries = 0
             if boxes[n, 0] <= boxes[n, 1] and boxes[n, 2] <= boxes[n, 3]:
-                for tile_y in range(boxes[n, 2] // TILE, boxes[n, 3] // TILE + 1):
+                for tile_y in range(
+                    ti.max(boxes[n, 2] // TILE, first_tile_row),
+                    ti.min(boxes[n, 3] // TILE + 1, end_tile_row),
+                ):
                     for tile_x in range(boxes[n, 0] // TILE, boxes[n, 1] // TILE + 1):
                         if reaches_tile(records, n, tile_x, tile_y, height, width):
                             entries += 1
@@ -50,6 +55,8 @@ def entry_kernels(dtype: Any) -> tuple[Any, Any]:
         width: dtype,
         tile_rows: ti.i32,
         tile_columns: ti.i32,
+        first_tile_row: ti.i32,  # of the band of tiles that get lists
+        end_tile_row: ti.i32,
         face_start: array(ti.i32, 1),  # [N + 1]
         slot_face: array(ti.i32, 1),  # [K] out: face of each entry, face by face
         slot_tile: array(ti.i32, 1),  # [K] out: its tile
@@ -59,7 +66,10 @@ def entry_kernels(dtype: Any) -> tuple[Any, Any]:
             entry = face_start[n]
             if face_start[n + 1] > entry:
                 tiles_before = view_of(views, n_views, n) * tile_rows * tile_columns
-                for tile_y in range(boxes[n, 2] // TILE, boxes[n, 3] // TILE + 1):
+                for tile_y in range(
+                    ti.max(boxes[n, 2] // TILE, first_tile_row),
+                    ti.min(boxes[n, 3] // TILE + 1, end_tile_row),
+                ):
                     for tile_x in range(boxes[n, 0] // TILE, boxes[n, 1] // TILE + 1):
                         if reaches_tile(records, n, tile_x, tile_y, height, width):
                             slot_face[entry] = n

@@ -14,7 +14,7 @@ from taichi_softras.kernels.types import RECORD
 from taichi_softras.pipeline.plan import Array, Memory, Plan, Scene
 
 MOST_ENTRIES = 2**23
-"""Longest lists of (tile, face) pairs on CPUs: some 100 MB, and 200 to 800 MB of gradient slots."""
+"""Longest lists of (tile, face) pairs: some 100 MB, and 200 to 800 MB of gradient slots."""
 
 
 @dataclass(frozen=True)
@@ -26,19 +26,19 @@ class Tiles:
     skipped: Array  # [3]
     n_entries: int
     face_start: Array  # [N + 1]
-    tile_start: Array  # [T + 1]
+    tile_start: Array | None  # [T + 1]
     entry_face: Array | None  # [K]; None if the lists are made later, see `bands`
     entry_slot: Array | None  # [K]
     entry_tile: Array | None = None  # [K] on GPUs
     entry_blocks: Array | None = None  # [K] on CPUs
     rows: tuple[int, int] = (0, 0)
-    """First and last + 1 of the tile rows that have lists, in all views; on CPUs."""
+    """First and last + 1 of the tile rows that have lists, in all views."""
     bands: tuple[tuple[int, int], ...] = ()
     """How to part the rows where the lists are made later, see `bands`."""
 
 
 def bin_faces(plan: Plan, memory: Memory, scene: Scene) -> Tiles:
-    """Set up faces and list them by tile; on CPUs long lists are left to `bands`."""
+    """Set up faces and list them by tile; lists that are too long are left to `bands`."""
     n = plan.n_faces
     records, boxes, skipped = memory.reals(n, RECORD), memory.integers(n, 4), memory.integers(3)
     launch(
@@ -49,24 +49,41 @@ def bin_faces(plan: Plan, memory: Memory, scene: Scene) -> Tiles:
         *plan.extent, plan.reach,
         records, boxes, skipped,
     )  # fmt: skip
-    if runtime.backend() == "cpu":
-        rows = (0, plan.tiles[0])
-        return _collect_on_cpu(plan, memory, records, boxes, skipped, scene.views, rows)
-    return _collect_on_gpu(plan, memory, records, boxes, skipped, scene.views)
+    return _collect(plan, memory, records, boxes, skipped, scene.views, (0, plan.tiles[0]))
 
 
-def bands(plan: Plan, memory: Memory, scene: Scene, tiles: Tiles) -> Iterator[Tiles]:
+def bands(plan: Plan, memory: Memory, scene: Scene, tiles: Tiles) -> Iterator[tuple[Tiles, Memory]]:
     """Yield `tiles`, or the same with lists for some rows after the other.
 
     A face that is felt everywhere is listed in every tile. Lists of faces x tiles are not kept:
     they are made for as many rows as `MOST_ENTRIES` allows, and made again for the adjoint.
+
+    Yields:
+        Tiles, and memory for what is as long as their lists; forget both before the next ones.
     """
     if not tiles.bands:
-        yield tiles
+        yield tiles, memory
     for rows in tiles.bands:
-        yield _collect_on_cpu(
-            plan, memory, tiles.records, tiles.boxes, tiles.skipped, scene.views, rows
+        scratch = memory.scratch()
+        yield (
+            _collect(plan, scratch, tiles.records, tiles.boxes, tiles.skipped, scene.views, rows),
+            scratch,
         )
+
+
+def _collect(
+    plan: Plan,
+    memory: Memory,
+    records: Array,
+    boxes: Array,
+    skipped: Array,
+    views: Array,
+    rows: tuple[int, int],
+) -> Tiles:
+    """List the faces of some tile rows; only say how to part the rows if lists are too long."""
+    on_cpu = runtime.backend() == "cpu"
+    collect = _collect_on_cpu if on_cpu else _collect_on_gpu
+    return collect(plan, memory, records, boxes, skipped, views, rows)
 
 
 def _collect_on_cpu(
@@ -78,7 +95,6 @@ def _collect_on_cpu(
     views: Array,
     rows: tuple[int, int],
 ) -> Tiles:
-    """List the faces of some tile rows; only say how to part the rows if lists are too long."""
     n, n_tiles = plan.n_faces, plan.n_tiles
     # Enough tasks to share, few enough that their counters stay small.
     n_chunks = max(1, min(8, 8 // plan.n_views))
@@ -121,19 +137,26 @@ def _part(plan: Plan, memory: Memory, tiles: Tiles) -> tuple[tuple[int, int], ..
 
 
 def _collect_on_gpu(
-    plan: Plan, memory: Memory, records: Array, boxes: Array, skipped: Array, views: Array
+    plan: Plan,
+    memory: Memory,
+    records: Array,
+    boxes: Array,
+    skipped: Array,
+    views: Array,
+    rows: tuple[int, int],
 ) -> Tiles:
     n, n_tiles = plan.n_faces, plan.n_tiles
-    count, emit = entry_kernels(plan.variant.dtype)
     sort_pass, finish = sort_kernels()
-    face_start = memory.integers(n + 1)
-    frame = plan.extent
-    launch(count, records, boxes, n, *frame, face_start, memory.integers(scan_scratch(n)))
-    entries = memory.read_integer(face_start, n)
+    face_start, entries = _count_on_gpu(plan, memory, records, boxes, rows)
+    tiles = Tiles(records, boxes, skipped, entries, face_start, None, None, None, rows=rows)
+    if entries > MOST_ENTRIES and rows[1] - rows[0] > 1:
+        return replace(tiles, bands=tuple(_halved(plan, memory, records, boxes, rows)))
     _check(entries)
+    _, emit = entry_kernels(plan.variant.dtype)
+    frame = plan.extent
     slot_face, tile, slot = (memory.integers(entries) for _ in range(3))
     launch(
-        emit, records, boxes, views, plan.n_views, n, *frame, *plan.tiles,
+        emit, records, boxes, views, plan.n_views, n, *frame, *plan.tiles, *rows,
         face_start, slot_face, tile, slot,
     )  # fmt: skip
     runs = sort_runs(entries)
@@ -145,9 +168,33 @@ def _collect_on_gpu(
         tile, tile_out, slot, slot_out = tile_out, tile, slot_out, slot
     tile_start, entry_face = memory.integers(n_tiles + 1), memory.integers(entries)
     launch(finish, entries, n_tiles, tile, slot, slot_face, tile_start, entry_face)
-    return Tiles(
-        records, boxes, skipped, entries, face_start, tile_start, entry_face, slot, entry_tile=tile
+    return replace(
+        tiles, tile_start=tile_start, entry_face=entry_face, entry_slot=slot, entry_tile=tile
     )
+
+
+def _count_on_gpu(
+    plan: Plan, memory: Memory, records: Array, boxes: Array, rows: tuple[int, int]
+) -> tuple[Array, int]:
+    """Return where each face's entries in some tile rows begin, and how many there are."""
+    n = plan.n_faces
+    count, _ = entry_kernels(plan.variant.dtype)
+    face_start, scratch = memory.integers(n + 1), memory.integers(scan_scratch(n))
+    launch(count, records, boxes, n, *plan.extent, *rows, face_start, scratch)
+    return face_start, memory.read_integer(face_start, n)
+
+
+def _halved(
+    plan: Plan, memory: Memory, records: Array, boxes: Array, rows: tuple[int, int]
+) -> Iterator[tuple[int, int]]:
+    """Cut the tile rows in halves until each has at most MOST_ENTRIES entries, or is one row."""
+    middle = (rows[0] + rows[1]) // 2
+    for part in ((rows[0], middle), (middle, rows[1])):
+        _, entries = _count_on_gpu(plan, memory.scratch(), records, boxes, part)
+        if entries > MOST_ENTRIES and part[1] - part[0] > 1:
+            yield from _halved(plan, memory, records, boxes, part)
+        else:
+            yield part
 
 
 def _check(entries: int) -> None:

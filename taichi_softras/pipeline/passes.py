@@ -54,8 +54,9 @@ def forward(plan: Plan, memory: Memory, scene: Scene) -> Rendered:
         state=memory.reals(pixels, STATE),
         winner=memory.integers(pixels if variant.color == "hard" else 1),
     )
-    for part in bands(plan, memory, scene, tiles):
+    for part, scratch in bands(plan, memory, scene, tiles):
         _draw(plan, memory, scene, part, rendered)
+        del part, scratch
     return rendered
 
 
@@ -77,7 +78,7 @@ def _draw(plan: Plan, memory: Memory, scene: Scene, tiles: Tiles, rendered: Rend
     else:
         launch(
             raster_gpu.forward_kernel(plan.variant),
-            tiles.records, tiles.boxes, *scene_arrays, *pixel_arrays,
+            tiles.records, tiles.boxes, *scene_arrays, *pixel_arrays, *tiles.rows,
         )  # fmt: skip
 
 
@@ -108,8 +109,6 @@ def adjoint(
         background=needs.background and colored,
         texels=needs.texels and variant.textured > 0,
     )
-    on_cpu = runtime.backend() == "cpu"
-    softness_rows = plan.n_tiles if on_cpu else rendered.tiles.n_entries
     found = Gradients(
         memory.reals(plan.n_faces, 3, 3) if needs.corners else None,
         memory.reals(plan.n_attributes, 3, variant.attributes) if needs.attributes else None,
@@ -118,11 +117,13 @@ def adjoint(
         memory.reals(plan.n_texels, variant.textured) if needs.texels else None,
     )
     sums = _begin_texels(plan, memory, scene, d_image) if needs.texels else memory.zeros(1)
-    d_softness = memory.reals(softness_rows if needs.softness else 1, 2)
     d_images = (d_alpha, d_image, d_depth)
-    for i, part in enumerate(bands(plan, memory, scene, rendered.tiles)):
-        slots = _pull(plan, memory, scene, part, rendered, d_images, d_softness, sums, needs)
+    for i, (part, scratch) in enumerate(bands(plan, memory, scene, rendered.tiles)):
+        slots, d_softness = _pull(plan, scratch, scene, part, rendered, d_images, sums, needs)
         _gather(plan, part, slots, found, more=i > 0)
+        if needs.softness:
+            _sum_softness(plan, scratch, scene, part, rendered, d_images, d_softness, found, i > 0)
+        del part, scratch, slots, d_softness
     if needs.texels:
         launch(
             collect_kernel(variant.dtype), plan.n_texels, variant.textured, sums, found.texels
@@ -132,14 +133,6 @@ def adjoint(
             background_kernel(variant.dtype, variant.color),
             plan.pixels, variant.channels, 1.0 / plan.tau, plan.background_depth,
             rendered.state, rendered.winner, d_image, found.background,
-        )  # fmt: skip
-    if needs.softness:
-        launch(
-            softness_kernel(variant.dtype, variant.color),
-            softness_rows, plan.pixels, variant.channels, plan.background_rows,
-            1.0 / plan.tau, plan.far, plan.background_depth, d_softness, scene.background,
-            rendered.image, rendered.depth, rendered.state, d_image, d_depth,
-            memory.reals(PARTS, 2), found.softness,
         )  # fmt: skip
     return found
 
@@ -162,13 +155,17 @@ def _pull(
     tiles: Tiles,
     rendered: Rendered,
     d_images: tuple[Array, Array, Array],
-    d_softness: Array,
     sums: Array,
     needs: Needs,
-) -> Array:
-    """Launch the adjoint driver on the tiles that have lists; return the gradient slots."""
+) -> tuple[Array, Array]:
+    """Launch the adjoint driver on the tiles that have lists.
+
+    Returns:
+        The gradient slots, and rows for `softness_kernel`: one a tile on CPUs, else one an entry.
+    """
     variant, wanted = plan.variant, (needs.corners, needs.attributes, needs.softness)
     slots = memory.reals(tiles.n_entries, variant.slot_width)
+    d_softness = memory.reals(_softness_rows(plan, tiles) if needs.softness else 1, 2)
     images = (rendered.image, rendered.depth, rendered.state)
     texture = (scene.texels, scene.maps)
     if runtime.backend() == "cpu":
@@ -179,7 +176,7 @@ def _pull(
             *images, rendered.winner, *d_images, slots, d_softness, *texture, sums,
             *tiles.rows, runtime.thread_count(), memory.zeros(1),
         )  # fmt: skip
-        return slots
+        return slots, d_softness
     pixels = memory.reals(plan.pixels, raster_gpu.pixel_width(variant.channels))
     launch(raster_gpu.pixel_kernel(variant), plan.pixels, *images, *d_images, pixels)
     faces = (tiles.records, tiles.boxes, scene.attributes, scene.views, tiles.n_entries)
@@ -194,7 +191,7 @@ def _pull(
             *faces, tiles.entry_tile, tiles.entry_face, *plan.numbers,
             pixels, rendered.winner, scene.maps, sums,
         )  # fmt: skip
-    return slots
+    return slots, d_softness
 
 
 def _gather(plan: Plan, tiles: Tiles, slots: Array, found: Gradients, *, more: bool) -> None:
@@ -208,3 +205,36 @@ def _gather(plan: Plan, tiles: Tiles, slots: Array, found: Gradients, *, more: b
             gather_attributes, plan.n_attributes, tiles.face_start, slots, variant.attributes,
             plan.n_faces // max(plan.n_attributes, 1), int(more), found.attributes,
         )  # fmt: skip
+
+
+def _softness_rows(plan: Plan, tiles: Tiles) -> int:
+    """Rows of sigma's and gamma's contributions that `_pull` writes."""
+    if runtime.backend() != "cpu":
+        return tiles.n_entries
+    first, end = tiles.rows
+    return plan.n_views * (end - first) * plan.tiles[1]
+
+
+def _sum_softness(
+    plan: Plan,
+    memory: Memory,
+    scene: Scene,
+    tiles: Tiles,
+    rendered: Rendered,
+    d_images: tuple[Array, Array, Array],
+    d_softness: Array,
+    found: Gradients,
+    more: bool,
+) -> None:
+    """Sum sigma's and gamma's contributions, to what is there already if there is `more`."""
+    variant = plan.variant
+    _, d_image, d_depth = d_images
+    launch(
+        softness_kernel(variant.dtype, variant.color),
+        # The background contributes once.
+        _softness_rows(plan, tiles), 0 if more else plan.pixels,
+        variant.channels, plan.background_rows,
+        1.0 / plan.tau, plan.far, plan.background_depth, d_softness, scene.background,
+        rendered.image, rendered.depth, rendered.state, d_image, d_depth,
+        memory.reals(PARTS, 2), int(more), found.softness,
+    )  # fmt: skip

@@ -32,6 +32,9 @@ class Memory(Protocol):
     def zeros(self, n: int) -> Array:
         """Return n int32 zeros."""
 
+    def scratch(self) -> "Memory":
+        """Return memory for part of the work: its arrays may be written again once it is gone."""
+
     def read_integer(self, array: Array, index: int) -> int:
         """Return one number of an int32 array, once everything that writes it has run."""
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from taichi_softras import pipeline
+from taichi_softras.inputs import RasterInputs
 from taichi_softras.kernels.types import STATE
 from taichi_softras.pipeline import Needs, Plan, Rendered, Scene
 from taichi_softras.torch_bridge.memory import CopiedMemory, TorchMemory, launching, memory_for
@@ -27,6 +28,14 @@ class Tensors(NamedTuple):
     """[X, texture channels]"""
     maps: Tensor
     """See `inputs.RasterInputs.table`."""
+
+    @classmethod
+    def of(cls, inputs: RasterInputs) -> "Tensors":
+        """Return the tensors of packed inputs."""
+        return cls(
+            inputs.corners_ndc, inputs.attributes, inputs.views, inputs.background,
+            inputs.texels, inputs.table,
+        )  # fmt: skip
 
 
 class Images(NamedTuple):
@@ -83,7 +92,7 @@ def forward(plan: Plan, tensors: Tensors) -> tuple[Images, Kept]:
     like = tensors.corners.detach()
     memory = memory_for(like)
     with launching(like.device):
-        scene = _scene(memory, tensors)
+        scene = _scene(plan, memory, tensors)
         rendered = pipeline.forward(plan, memory, scene)
         pixels, colored = plan.pixels, plan.variant.color != "none"
         images = Images(
@@ -121,7 +130,7 @@ def bin_again(plan: Plan, tensors: Tensors, left: Leftovers) -> Kept:
     """Restore what `forward` kept, from its arguments and leftovers."""
     memory = memory_for(tensors.corners)
     with launching(tensors.corners.device):
-        scene = _scene(memory, tensors)
+        scene = _scene(plan, memory, tensors)
         rendered = Rendered(
             pipeline.bin_faces(plan, memory, scene),
             None,
@@ -130,9 +139,17 @@ def bin_again(plan: Plan, tensors: Tensors, left: Leftovers) -> Kept:
     return Kept(plan, memory, scene, rendered, tensors.corners.detach())
 
 
-def _scene(memory: TorchMemory | CopiedMemory, tensors: Tensors) -> Scene:
+def _scene(plan: Plan, memory: TorchMemory | CopiedMemory, tensors: Tensors) -> Scene:
+    *needed, texels, maps = tensors
+    arrays = [_upload(memory, tensor) for tensor in needed]
+    if plan.variant.textured:
+        return Scene(*arrays, _upload(memory, texels), _upload(memory, maps))
+    return Scene(*arrays, memory.reals(1, 1), memory.integers(1))  # which nothing reads
+
+
+def _upload(memory: TorchMemory | CopiedMemory, tensor: Tensor) -> pipeline.Array:
     # Detached, because Taichi would allocate a .grad for every tensor that requires one.
-    return Scene(*(memory.upload(tensor.detach().contiguous()) for tensor in tensors))
+    return memory.upload(tensor.detach().contiguous())
 
 
 def adjoint(

@@ -60,6 +60,10 @@ class TorchMemory:
         """Return n int32 zeros."""
         return torch.zeros(n, dtype=torch.int32, device=self._like.device)
 
+    def scratch(self) -> "TorchMemory":
+        """Return memory for part of the work: torch takes tensors back when they are not used."""
+        return self
+
     def read_integer(self, array: Tensor, index: int) -> int:
         """Return one number of an int32 tensor, once everything that writes it has run."""
         return int(array[index])

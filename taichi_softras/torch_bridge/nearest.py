@@ -53,12 +53,6 @@ def nearest_faces(
         background_rows=1,
         orthographic=orthographic,
     )
-    images, kept = launch.forward(
-        plan,
-        launch.Tensors(
-            inputs.corners_ndc, inputs.attributes, inputs.views, inputs.background,
-            inputs.texels, inputs.table,
-        ),
-    )  # fmt: skip
+    images, kept = launch.forward(plan, launch.Tensors.of(inputs))
     winner = launch.leftovers(kept, images).winner
     return winner.reshape(inputs.views.shape[0], *size).to(torch.int64)
