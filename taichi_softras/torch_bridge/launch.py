@@ -143,8 +143,9 @@ def _scene(plan: Plan, memory: TorchMemory | CopiedMemory, tensors: Tensors) -> 
     *needed, texels, maps = tensors
     arrays = [_upload(memory, tensor) for tensor in needed]
     if plan.variant.textured:
-        return Scene(*arrays, _upload(memory, texels), _upload(memory, maps))
-    return Scene(*arrays, memory.reals(1, 1), memory.integers(1))  # which nothing reads
+        return Scene(*arrays, texels=_upload(memory, texels), maps=_upload(memory, maps))
+    # Nothing reads these.
+    return Scene(*arrays, texels=memory.reals(1, 1), maps=memory.integers(1))
 
 
 def _upload(memory: TorchMemory | CopiedMemory, tensor: Tensor) -> pipeline.Array:
