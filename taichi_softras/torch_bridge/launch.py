@@ -140,12 +140,12 @@ def bin_again(plan: Plan, tensors: Tensors, left: Leftovers) -> Kept:
 
 
 def _scene(plan: Plan, memory: TorchMemory | CopiedMemory, tensors: Tensors) -> Scene:
-    *needed, texels, maps = tensors
-    arrays = [_upload(memory, tensor) for tensor in needed]
-    if plan.variant.textured:
-        return Scene(*arrays, texels=_upload(memory, texels), maps=_upload(memory, maps))
-    # Nothing reads these.
-    return Scene(*arrays, texels=memory.reals(1, 1), maps=memory.integers(1))
+    textured = plan.variant.textured > 0
+    corners, attributes, views, background = (_upload(memory, t) for t in tensors[:4])
+    # Without a texture nothing reads what stands for it.
+    texels = _upload(memory, tensors.texels) if textured else memory.reals(1, 1)
+    maps = _upload(memory, tensors.maps) if textured else memory.integers(1)
+    return Scene(corners, attributes, views, background, texels, maps)
 
 
 def _upload(memory: TorchMemory | CopiedMemory, tensor: Tensor) -> pipeline.Array:
