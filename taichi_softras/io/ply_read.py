@@ -23,7 +23,8 @@ def read_ply(path: Path, data: bytes) -> tuple[Part, Skin | None]:
 
     Coordinates are those of the vertices, or the list `texcoord` of each face: trimesh splits the
     vertices for these, and those at one place are joined again. With a texture, colours are left
-    out; else those of vertices come before those of faces, both of 8 bits.
+    out; else those of vertices come before those of faces, both of 8 bits. Which image a face has
+    (`texnumber`) is not read: where there is one, it is on all.
 
     Raises:
         FileError: The header is not PLY's, the data end before what it promises, or an image is
