@@ -257,6 +257,51 @@ def test_ply_polygons_become_fans_with_their_face_colors(tmp_path, style):
     assert mesh.face_colors.tolist() == [[1, 0, 0]] * 2 + [[0, 1, 0]] + [[0, 0, 1]] * 3
 
 
+def _triangle_ply(colors="uchar", before="", after="", row="255 0 0"):
+    head = f"ply\n{before}format ascii 1.0\n{after}element vertex 3\nproperty float x\n"
+    head += "property float y\nproperty float z\n"
+    head += "".join(f"property {colors} {name}\n" for name in ("red", "green", "blue"))
+    head += "element face 1\nproperty list uchar int vertex_indices\nend_header\n"
+    return head + "".join(f"{x} {y} 0 {row}\n" for x, y in ((0, 0), (1, 0), (0, 1))) + "3 0 1 2\n"
+
+
+def test_a_ply_may_have_comments_anywhere_and_lines_that_end_in_two_bytes(tmp_path):
+    text = _triangle_ply(before="comment format binary\n", after="obj_info element\n\n")
+    for ply in (text, text.replace("\n", "\r\n")):
+        (tmp_path / "a.ply").write_bytes(ply.encode())
+        mesh = load_mesh(tmp_path / "a.ply")
+        assert mesh.faces.tolist() == [[0, 1, 2]]
+        assert mesh.vertex_colors.tolist() == [[1, 0, 0]] * 3
+
+
+def test_ply_colors_are_bytes_or_floats(tmp_path):
+    path = _write(tmp_path / "a.ply", _triangle_ply("float", row="1 0.2 0"))
+    wanted = torch.tensor([[1.0, 0.2, 0.0]] * 3)
+    torch.testing.assert_close(load_mesh(path).vertex_colors, wanted)
+    for kind in ("ushort", "int"):
+        with pytest.warns(UserWarning, match="more than 8 bits"):
+            mesh = load_mesh(_write(tmp_path / "a.ply", _triangle_ply(kind)))
+        assert mesh.vertex_colors is None
+        assert mesh.n_faces == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("255 0 0\n", "255 red 0\n", "could not convert"),
+        ("3 0 1 2\n", "3 0 1 2\n0\n", "there is more"),
+        ("3 0 1 2\n", "-3 0 1 2\n", "data end within `face`"),
+        ("float y", "float x", "a name comes twice"),
+        ("float y", "float w", "vertices without x, y and z"),
+        ("vertex_indices", "corners", "vertex_indices"),
+        ("uchar int", "float int", "has f4 as its length"),
+    ],
+)
+def test_damaged_ply_files_are_told(tmp_path, old, new, why):
+    with pytest.raises(FileError, match=rf"bad\.ply.*{why}"):
+        load_mesh(_write(tmp_path / "bad.ply", _triangle_ply().replace(old, new, 1)))
+
+
 @pytest.mark.parametrize("style", ["ascii", "binary_little_endian", "binary_big_endian"])
 @pytest.mark.parametrize("cut", [1, 12, 30, 60])
 def test_a_ply_cut_anywhere_is_told(tmp_path, style, cut):
@@ -339,6 +384,12 @@ def test_off_polygons_and_comments_are_read_and_cuts_are_told(tmp_path):
             load_mesh(_write(tmp_path / "b.off", cut))
     with pytest.raises(FileError, match=r"b\.off"):
         load_mesh(_write(tmp_path / "b.off", text.replace("4 0 1 2 3", "4 0 1 2 9")))
+
+
+def test_off_polygons_of_any_size_are_cut(tmp_path):
+    rows = "OFF\n5 2 0\n0 0 0\n1 0 0\n2 1 0\n1 2 0\n0 1 0\n5 0 1 2 3 4\n3 0 1 2\n"
+    faces = load_mesh(_write(tmp_path / "a.off", rows)).faces.tolist()
+    assert faces == [[0, 1, 2], [0, 2, 3], [0, 3, 4], [0, 1, 2]]
 
 
 def test_coff_colors_are_read(tmp_path):

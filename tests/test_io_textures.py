@@ -136,15 +136,25 @@ def test_ply_textures_are_read_at_vertices_and_at_corners(tmp_path, style, wedge
     mesh = load_mesh(textured_ply(tmp_path, style, wedges))
     assert mesh.faces.tolist() == [[0, 1, 2], [0, 2, 3], [3, 2, 0]]
     assert corner_uvs(mesh).equal(mesh.corners[..., :2])
-    assert mesh.texture.face_materials.tolist() == ([0, 0, 1] if wedges else [0, 0, 0])
+    assert mesh.n_vertices == 4
+    assert mesh.texture.face_materials.tolist() == [0, 0, 0]
     assert np.array_equal(as_bytes(mesh.texture.images[0]), TEXELS)
     (tmp_path / "my image.png").unlink()
     with pytest.warns(UserWarning, match=r"my image\.png.*not there"):
-        texture = load_mesh(tmp_path / "a.ply").texture
-    if wedges:  # where the other image is left
-        assert [tuple(image.shape) for image in texture.images] == [(1, 1, 3), (1, 2, 3)]
-    else:
-        assert texture is None
+        mesh = load_mesh(tmp_path / "a.ply")
+    assert mesh.texture is None
+    assert mesh.faces.tolist() == [[0, 1, 2], [0, 2, 3], [3, 2, 0]]
+
+
+@pytest.mark.parametrize("style", ["ascii", "binary_little_endian"])
+def test_a_ply_of_several_textures_is_read_without_them(tmp_path, style):
+    with pytest.warns(UserWarning, match="2 textures, and of a PLY file only one is read"):
+        mesh = load_mesh(textured_ply(tmp_path, style, wedges=True, several=True))
+    assert mesh.texture is None
+    assert mesh.vertices.tolist() == [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]
+    assert mesh.faces.tolist() == [[0, 1, 2], [0, 2, 3], [3, 2, 0]]
+    path = textured_ply(tmp_path, style, wedges=False, several=True)  # no face says which
+    assert np.array_equal(as_bytes(load_mesh(path).texture.images[0]), TEXELS)
 
 
 # --- glTF ---
@@ -265,16 +275,15 @@ def test_gltf_parts_without_image_have_one_texel(tmp_path):
     assert texture.face_materials.tolist() == [0, 0, 1, 1, 2, 2]
 
 
-@pytest.mark.parametrize(
-    ("mode", "faces"), [(5, [[0, 1, 2], [2, 1, 3]]), (6, [[0, 1, 2], [0, 2, 3]])]
-)
-def test_gltf_strips_and_fans_become_triangles(tmp_path, mode, faces):
+def test_gltf_strips_become_triangles(tmp_path):
     def change(tree):
         primitive = tree["meshes"][0]["primitives"][0]
-        primitive["mode"] = mode
+        primitive["mode"] = 5
         del primitive["indices"]
 
-    assert load_mesh(textured_gltf(tmp_path, change)).faces.tolist() == faces
+    first, second = load_mesh(textured_gltf(tmp_path, change)).faces.tolist()
+    assert first == [0, 1, 2]
+    assert second in ([2, 1, 3], [1, 3, 2], [3, 2, 1])  # the same way round
 
 
 def test_gltf_rotations_turn_counter_clockwise(tmp_path):
@@ -288,27 +297,83 @@ def test_gltf_rotations_turn_counter_clockwise(tmp_path):
     torch.testing.assert_close(mesh.vertices, wanted)
 
 
-def test_gltf_sparse_and_quantised_accessors_are_read(tmp_path):
+@pytest.mark.parametrize("kind", ["u1", "<u2"])
+def test_gltf_coordinates_and_colors_may_be_parts_of_a_whole(tmp_path, kind):
+    whole = np.iinfo(kind).max
+    colors = np.array([[1, 0, 0, 1], [0, 1, 0, 0], [0, 0, 1, 1], [0.2, 0.4, 0.6, 1]])
+
     def change(tree):
-        uvs = np.array([[0, 255], [255, 255], [255, 0], [0, 0]], "u1").tobytes()
-        sparse = np.array([3], "<u2").tobytes() + b"\0\0" + np.array([5, 6, 7], "<f4").tobytes()
-        tree["buffers"].append({"byteLength": 24, "uri": data_uri(uvs + sparse)})
-        tree["bufferViews"] += [
-            {"buffer": 1, "byteOffset": 0, "byteLength": 8},
-            {"buffer": 1, "byteOffset": 8, "byteLength": 4},
-            {"buffer": 1, "byteOffset": 12, "byteLength": 12},
-        ]
-        tree["accessors"][1] = {"bufferView": 3, "componentType": 5121, "normalized": True,
-                                "count": 4, "type": "VEC2"}  # fmt: skip
-        tree["accessors"][0]["sparse"] = {
-            "count": 1,
-            "indices": {"bufferView": 4, "componentType": 5123},
-            "values": {"bufferView": 5},
-        }
+        uvs = np.array([[0, 1], [1, 1], [1, 0], [0, 0]])
+        code = {"u1": 5121, "<u2": 5123}[kind]
+        for name, values in (("TEXCOORD_0", uvs), ("COLOR_0", colors)):
+            data = np.rint(values * whole).astype(kind).tobytes()
+            accessor = {
+                "componentType": code,
+                "normalized": True,
+                "count": 4,
+                "type": f"VEC{values.shape[1]}",
+                "bufferView": len(tree["bufferViews"]),
+            }
+            tree["bufferViews"].append({"buffer": len(tree["buffers"]), "byteLength": len(data)})
+            tree["buffers"].append({"byteLength": len(data), "uri": data_uri(data)})
+            tree["meshes"][0]["primitives"][0]["attributes"][name] = len(tree["accessors"])
+            tree["accessors"].append(accessor)
 
     mesh = load_mesh(textured_gltf(tmp_path, change))
-    assert mesh.vertices[3].tolist() == [5, 6, 7]
-    assert corner_uvs(mesh)[0].tolist() == [[0, 0], [1, 0], [1, 1]]
+    assert corner_uvs(mesh).equal(mesh.corners[..., :2])
+    wanted = torch.from_numpy(colors[:, :3]).float()
+    torch.testing.assert_close(mesh.vertex_colors, wanted, atol=1e-6, rtol=0)
+
+
+NOT_READ = {
+    "triangle fans": lambda tree: tree["meshes"][0]["primitives"][0].update(mode=6),
+    "sparse": lambda tree: tree["accessors"][0].update(sparse={"count": 1}),
+    "quantised": lambda tree: tree["accessors"][1].update(componentType=5123),
+}
+
+
+@pytest.mark.parametrize("what", NOT_READ)
+def test_gltf_of_rare_kinds_is_refused(tmp_path, what):
+    with pytest.raises(FileError, match=rf"a\.gltf.*{what}.*not read"):
+        load_mesh(textured_gltf(tmp_path, NOT_READ[what]))
+
+
+def test_gltf_morph_targets_may_be_of_any_kind(tmp_path):
+    def change(tree):
+        tree["accessors"].append({"componentType": 5126, "count": 4, "type": "VEC3", "sparse": {}})
+        tree["meshes"][0]["primitives"][0]["targets"] = [{"POSITION": 3}]
+
+    assert load_mesh(textured_gltf(tmp_path, change)).n_faces == 2
+
+
+def test_gltf_nodes_with_cameras_keep_their_meshes(tmp_path):
+    def change(tree):
+        tree["cameras"] = [{"type": "perspective", "perspective": {"yfov": 1.0, "znear": 0.1}}]
+        tree["nodes"] = [{"camera": 0, "mesh": 0, "children": [1], "name": "world"},
+                         {"mesh": 0, "translation": [5, 0, 0], "name": "world"}]  # fmt: skip
+
+    mesh = load_mesh(textured_gltf(tmp_path, change))
+    assert sorted(mesh.vertices[:, 0].tolist()) == [0, 0, 1, 1, 5, 5, 6, 6]
+
+
+def test_gltf_colors_of_the_old_kind_are_warned_of(tmp_path):
+    def change(tree):
+        old = {"diffuseFactor": [1, 0, 0, 1]}
+        tree["materials"] = [{"extensions": {"KHR_materials_pbrSpecularGlossiness": old}}]
+
+    with pytest.warns(UserWarning, match="SpecularGlossiness, which are not read"):
+        mesh = load_mesh(textured_gltf(tmp_path, change))
+    assert mesh.vertex_colors.tolist() == [[1, 1, 1]] * 4
+
+
+def test_warnings_point_at_the_caller(tmp_path):
+    for path in (
+        textured_obj(tmp_path, mtl="newmtl m\nmap_Kd gone.png\n"),
+        textured_gltf(tmp_path, image="gone.png"),
+    ):
+        with pytest.warns(UserWarning, match=r"gone\.png") as caught:
+            load_mesh(path)
+        assert [warning.filename for warning in caught] == [__file__]
 
 
 # --- Kinds of images ---

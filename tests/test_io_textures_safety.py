@@ -6,7 +6,15 @@ import zlib
 
 import numpy as np
 import pytest
-from textured_files import png, textured_gltf, textured_mesh, textured_obj, textured_ply
+from PIL import ImageFile
+from textured_files import (
+    data_uri,
+    png,
+    textured_gltf,
+    textured_mesh,
+    textured_obj,
+    textured_ply,
+)
 
 from taichi_softras.errors import ArgumentError, FileError
 from taichi_softras.io import load_mesh, save_mesh
@@ -80,20 +88,30 @@ def _bomb(width, height):
     return b"\x89PNG\r\n\x1a\n" + body
 
 
-@pytest.mark.parametrize("size", [(2**14, 2**14), (2**15, 2**13), (2**20, 2**20)])
-def test_absurd_images_are_refused_by_their_headers(tmp_path, size):
-    path = textured_obj(tmp_path)
-    (tmp_path / "a.png").write_bytes(_bomb(*size))
-    with pytest.raises(FileError, match=r"a\.png.* has .*all textures of a mesh together"):
+@pytest.mark.parametrize("size", [(12000, 12000), (2**14, 2**14), (2**20, 2**20)])
+@pytest.mark.parametrize("kind", ["obj", "ply", "gltf", "data"])
+def test_absurd_images_are_refused_by_their_headers(tmp_path, size, kind, monkeypatch):
+    if kind == "obj":
+        path = textured_obj(tmp_path)
+    elif kind == "ply":
+        path = textured_ply(tmp_path, "ascii", wedges=False)
+    else:
+        image = data_uri(_bomb(*size), "image/png") if kind == "data" else "a.png"
+        path = textured_gltf(tmp_path, image=image)
+    for name in ("a.png", "my image.png"):
+        (tmp_path / name).write_bytes(_bomb(*size))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("decoded"))
+    what = r"(a\.png|my image\.png|Image 0 in).* (has .*all textures of a mesh|is .*too large)"
+    with pytest.raises(FileError, match=what):
         load_mesh(path)
 
 
 @pytest.mark.parametrize("data", [b"no image at all", png()[:40], b"%!PS-Adobe-3.0 EPSF-3.0\n"])
 def test_images_that_are_none_are_told(tmp_path, data):
-    path = textured_obj(tmp_path)
-    (tmp_path / "a.png").write_bytes(data)
-    with pytest.raises(FileError, match=r"a\.png` cannot be read as an image"):
-        load_mesh(path)
+    for path in (textured_obj(tmp_path), textured_gltf(tmp_path)):
+        (tmp_path / "a.png").write_bytes(data)
+        with pytest.raises(FileError, match=r"a\.png` cannot be read as an image"):
+            load_mesh(path)
 
 
 # What is put where in a glTF.
@@ -128,7 +146,7 @@ def test_absurd_gltf_is_refused(tmp_path, what):
 
 
 def test_a_gltf_that_repeats_its_mesh_too_often_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("taichi_softras.io.gltf_read._MAX_FACES", 100)
+    monkeypatch.setattr("taichi_softras.io.gltf_tree._MAX_FACES", 100)
     path = textured_gltf(tmp_path, lambda tree: tree.update(nodes=[{"mesh": 0}] * 51))
     with pytest.raises(FileError, match="more than 100 triangles"):
         load_mesh(path)

@@ -100,12 +100,13 @@ def textured_mesh(wrap="wrap", names=("wood", "red paint", "sky"), **more):
     return Mesh(vertices=vertices, faces=faces, texture=texture, **more)
 
 
-def textured_ply(folder, style, wedges):
+def textured_ply(folder, style, wedges, several=False):
     """A square and a triangle; coordinates at the vertices, or for each corner of a face."""
     corners = [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]
     uvs = [[0, 0], [1, 0], [1, 1], [0, 1]]
     faces, order = [[0, 1, 2, 3], [3, 2, 0]], ">" if style == "binary_big_endian" else "<"
-    head = f"ply\nformat {style} 1.0\ncomment TextureFile my image.png\ncomment TextureFile b.png\n"
+    head = f"ply\nformat {style} 1.0\ncomment TextureFile my image.png\n"
+    head += "comment TextureFile b.png\n" if several else ""
     head += "element vertex 4\nproperty float x\nproperty float y\nproperty float z\n"
     head += "" if wedges else "property float s\nproperty float t\n"
     head += "element face 2\nproperty list uchar int vertex_indices\n"

@@ -1,6 +1,8 @@
 """Opening files so that whatever goes wrong is told as one `FileError` that names the file."""
 
 import os
+import sys
+import warnings
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
@@ -64,6 +66,14 @@ def told_as_file_error(path: Path, outcome: str) -> Iterator[None]:
     except Exception as cause:  # libraries raise everything from struct.error to RecursionError
         reason = " ".join(str(cause).split()) or type(cause).__name__
         raise FileError(f"`{path}` cannot be {outcome}: {reason}") from cause
+
+
+def warn_caller(message: str) -> None:
+    """Warn of something in a file, at the line that called this package."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("taichi_softras."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)
 
 
 def write_together(files: Mapping[Path, bytes]) -> None:

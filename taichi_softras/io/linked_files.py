@@ -2,7 +2,9 @@
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import unquote
 
 from taichi_softras.errors import FileError
 
@@ -54,6 +56,38 @@ def linked_bytes(mesh: Path, name: str) -> bytes | None:
         return path.read_bytes()
     except OSError as cause:
         raise FileError(f"`{path}` cannot be read: {cause.strerror}.") from cause
+
+
+class LinkedFiles:
+    """The files of a mesh as trimesh asks for them, by URI.
+
+    trimesh goes on without what it cannot open, so what was refused is kept for `check`.
+    """
+
+    def __init__(self, mesh: Path, held: Mapping[str, bytes]) -> None:
+        """Take the mesh file, and what is at hand without opening any other."""
+        self._mesh, self._held = mesh, held
+        self._refused: FileError | None = None
+        self.missing: set[str] = set()
+
+    def __getitem__(self, uri: str) -> bytes:
+        """Read a file; KeyError where there is none."""
+        if uri in self._held:
+            return self._held[uri]
+        try:
+            data = linked_bytes(self._mesh, unquote(uri))
+        except FileError as cause:
+            self._refused = cause
+            raise
+        if data is None:
+            self.missing.add(uri)
+            raise KeyError(f"`{uri[:200]}`, which it needs, is not there")
+        return data
+
+    def check(self) -> None:
+        """Raise what was refused."""
+        if self._refused is not None:
+            raise self._refused
 
 
 def _outside(mesh: Path, name: str) -> FileError:

@@ -38,22 +38,6 @@ class Part:
         )
 
 
-def fans(counts: Ints) -> tuple[Ints, Ints]:
-    """Cut polygons into triangles round their first corners.
-
-    Args:
-        counts: Corners of each polygon; those with less than three are left out. [P]
-
-    Returns:
-        Corners of the triangles, counted over all polygons [F, 3], and their polygons [F].
-    """
-    triangles = np.maximum(counts - 2, 0)
-    polygon = np.repeat(np.arange(len(counts)), triangles)
-    first = (np.cumsum(counts) - counts)[polygon]
-    step = np.arange(len(polygon)) - (np.cumsum(triangles) - triangles)[polygon]
-    return np.stack([first, first + step + 1, first + step + 2], axis=-1), polygon
-
-
 def unit(colors: NDArray[Any]) -> Floats:
     """Bring colours of any stored type to 0..1 and drop alpha. [N, 3 or 4] -> [N, 3]."""
     scale = np.iinfo(colors.dtype).max if np.issubdtype(colors.dtype, np.integer) else 1.0

@@ -1,7 +1,6 @@
 """Meshes to OBJ, PLY, GLB, STL and OFF files."""
 
 import math
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from taichi_softras.io.files import (
     known_suffix,
     make_parent,
     told_as_file_error,
+    warn_caller,
     write_together,
 )
 from taichi_softras.io.gltf_save import glb_bytes
@@ -74,8 +74,8 @@ def save_mesh(mesh: Mesh, path: AnyPath) -> None:
             ".glb, or mesh.replace(vertex_colors=None, face_colors=None)."
         )
     if skin is not None and suffix == ".obj" and skin.materials[0].wrap == "mirror":
-        warnings.warn("OBJ cannot say wrap='mirror': outside [0, 1] the texture in "
-                      f"`{target}` begins again.", stacklevel=2)  # fmt: skip
+        warn_caller("OBJ cannot say wrap='mirror': outside [0, 1] the texture in "
+                      f"`{target}` begins again.")  # fmt: skip
     if part.face_colors is not None and (suffix != ".ply" or skin is not None):
         part = _faceted(part)
     if skin is not None and suffix == ".ply":

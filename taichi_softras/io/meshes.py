@@ -35,7 +35,8 @@ def load_mesh(
     - Where faces of an OBJ, PLY or glTF file have images, `Mesh.texture` is a `UVTexture` of all
       materials that faces have; those without an image have one texel of their plain colour. In
       glTF the material's colour multiplies the image, and vertex colours are kept, which multiply
-      too. In OBJ and PLY the image stands in place of colours.
+      too. In OBJ and PLY the image stands in place of colours. A PLY file has one image; where
+      faces say which of several, all are left out, with a warning.
     - Otherwise vertex colours are kept, PLY face colours become `face_colors`, and so do the
       colours of an OBJ file with several materials; elsewhere those become vertex colours, and
       COFF's are. Parts without any colour are grey if others have some. STL has no colours.

@@ -1,11 +1,11 @@
 """Material libraries of OBJ files."""
 
 import re
-import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from taichi_softras.errors import FileError
+from taichi_softras.io.files import warn_caller
 from taichi_softras.io.linked_files import linked_bytes, linked_file
 from taichi_softras.io.skin import MAX_COLOR, Material
 from taichi_softras.io.texture_images import TextureImages
@@ -41,8 +41,8 @@ def read_libraries(obj: Path, names: list[str]) -> dict[str, MtlMaterial]:
         for each in _files(obj, name):
             data = linked_bytes(obj, each)
             if data is None:
-                warnings.warn(f"`{obj}` names the materials `{each}`, which cannot be read; its "
-                              "faces get no material colours.", stacklevel=2)  # fmt: skip
+                warn_caller(f"`{obj}` names the materials `{each}`, which cannot be read; its "
+                              "faces get no material colours.")  # fmt: skip
                 continue
             for material in _parse(obj.parent / each, data.decode("utf-8", errors="replace")):
                 materials.setdefault(material.name, material)
@@ -67,8 +67,8 @@ def dressed(obj: Path, found: MtlMaterial, images: TextureImages) -> Material:
         return plain
     path = linked_file(obj, found.image)
     if path is None:
-        warnings.warn(f"`{obj}` needs the texture `{found.image}`, which is not there; the plain "
-                      "colour of its material is taken.", stacklevel=2)  # fmt: skip
+        warn_caller(f"`{obj}` needs the texture `{found.image}`, which is not there; the plain "
+                      "colour of its material is taken.")  # fmt: skip
         return plain
     texels = images.get(path, lambda: linked_bytes(obj, found.image) or b"", f"`{path}`")
     return replace(plain, color=(1.0, 1.0, 1.0), image=texels, wrap=found.wrap)
@@ -122,8 +122,8 @@ def _map(path: Path, number: int, rest: str) -> tuple[str, Wrap]:
             wrap = "clamp"
         rest = re.sub(r"\s*\S+" * count, "", after, count=1).strip()
     if moves:
-        warnings.warn(f"`{path}` moves a texture in line {number} ({' '.join(moves)}), which is "
-                      "not done.", stacklevel=2)  # fmt: skip
+        warn_caller(f"`{path}` moves a texture in line {number} ({' '.join(moves)}), which is "
+                      "not done.")  # fmt: skip
     return rest, wrap
 
 

@@ -1,7 +1,8 @@
 """OBJ files: every index resolved and checked, polygons cut into triangles in their own order.
 
 Vertices keep their order, unused ones included; normals are not read. Texture coordinates stay
-apart from the vertices, so seams split nothing.
+apart from the vertices, so seams split nothing. That is why trimesh does not read these files: it
+gives each vertex one coordinate, and so splits vertices along seams.
 """
 
 import re
@@ -14,11 +15,8 @@ import numpy as np
 from taichi_softras.errors import FileError
 from taichi_softras.io.mesh_parts import Floats, Ints, Part
 from taichi_softras.io.mtl_read import MtlMaterial, dressed, read_libraries
-from taichi_softras.io.skin import GREY, Material, Skin
+from taichi_softras.io.skin import GREY, UNCOLORED, Material, Skin
 from taichi_softras.io.texture_images import TextureImages
-
-UNCOLORED = "uncoloured"
-"""Material of faces that have none, or no texture coordinates for its image, beside others."""
 
 
 @dataclass

@@ -1,149 +1,102 @@
-"""PLY files: polygons become triangles, and `TextureFile`s their texture."""
+"""PLY files, with the image that a `TextureFile` names."""
 
+import io
 import re
-import warnings
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from taichi_softras.errors import FileError
+from taichi_softras.io.files import warn_caller
 from taichi_softras.io.linked_files import linked_bytes
-from taichi_softras.io.mesh_parts import Floats, Ints, Part, fans, unit
-from taichi_softras.io.ply_rows import TYPES, Element, Property, read_binary, read_text
+from taichi_softras.io.mesh_parts import Part, unit
+from taichi_softras.io.ply_tidy import Element, tidy_ply
 from taichi_softras.io.skin import Material, Skin
 from taichi_softras.io.texture_images import TextureImages
 
-_CORNERS = ("vertex_indices", "vertex_index")
 _COORDINATES = (("texture_u", "texture_v"), ("u", "v"), ("s", "t"))
+_COLORS = ("red", "green", "blue")
 
 
 def read_ply(path: Path, data: bytes) -> tuple[Part, Skin | None]:
     """Read the triangles, and their texture where the file has an image and coordinates.
 
-    Coordinates are those of the vertices, or the list `texcoord` of each face with the image
-    `texnumber`, as MeshLab writes them. With a texture, colours are left out.
+    Coordinates are those of the vertices, or the list `texcoord` of each face: trimesh splits the
+    vertices for these, and those at one place are joined again. With a texture, colours are left
+    out; else those of vertices come before those of faces, both of 8 bits. Which image a face has
+    (`texnumber`) is not read: where there is one, it is on all.
 
     Raises:
         FileError: The header is not PLY's, the data end before what it promises, or an image is
             elsewhere or damaged.
     """
-    found = re.match(rb"ply\s.*?\nend_header[ \t]*\r?\n", data, re.DOTALL)
-    if not found:
-        raise FileError(f"`{path}` has no whole PLY header (`ply` to `end_header`).")
-    header = found.group().decode("utf-8", errors="replace")
-    elements = _filled(path, header, data[found.end() :])
+    import trimesh
+
+    header, elements, rows = tidy_ply(path, data)
     vertex, face = elements.get("vertex"), elements.get("face")
-    lists = {} if face is None else face.lists
-    corners = next((lists[n] for n in _CORNERS if n in lists), next(iter(lists.values()), None))
-    if vertex is None or face is None or corners is None:
+    if vertex is None or face is None:
         return Part(np.zeros((0, 3)), np.zeros((0, 3), np.int64)), None
-    if not {"x", "y", "z"} <= set(vertex.numbers):
-        raise FileError(f"`{path}` has vertices without x, y and z.")
-    vertices = np.column_stack([vertex.numbers[axis] for axis in "xyz"]).astype(np.float64)
-    places, of_face = fans(corners.counts)
-    part = Part(vertices, corners.values.astype(np.int64)[places])
-    if (
-        skin := _skin(path, header, elements, corners.counts, places, of_face, part.faces)
-    ) is not None:
-        return part, skin
-    colors, shades = _colors(vertex), _colors(face)
-    if colors is None and shades is not None:
-        return replace(part, face_colors=shades[of_face]), None
-    return replace(part, vertex_colors=colors), None
+    if not set("xyz") <= vertex.names or not face.cut:
+        raise FileError(f"`{path}` has vertices without x, y and z, or faces without one list "
+                        "`vertex_indices`.")  # fmt: skip
+    wedges = "texcoord" in face.names
+    mapped = wedges or any(set(pair) <= vertex.names for pair in _COORDINATES)
+    material = _material(path, header, numbered="texnumber" in face.names) if mapped else None
+    hidden = ["alpha", *_bad_colors(path, vertex, face)]
+    hidden += [] if material is not None else ["texcoord", *np.ravel(_COORDINATES)]
+    scene = trimesh.load_scene(
+        io.BytesIO(_plain(header, hidden).encode() + rows),
+        file_type="ply",
+        process=False,
+        fix_texture=wedges,
+    )
+    mesh = next((g for g in scene.geometry.values() if hasattr(g, "faces")), None)
+    if mesh is None:
+        return Part(np.zeros((0, 3)), np.zeros((0, 3), np.int64)), None
+    part = Part(np.array(mesh.vertices, np.float64), np.array(mesh.faces, np.int64))
+    if material is not None:
+        skin = Skin([material], np.array(mesh.visual.uv, np.float64), part.faces,
+                    np.zeros(len(part.faces), np.int64))  # fmt: skip
+        return (part.welded() if wedges else part), skin
+    kind, visual = mesh.visual.kind, mesh.visual
+    colors = unit(np.asarray(visual.vertex_colors)) if kind == "vertex" else None
+    shades = unit(np.asarray(visual.face_colors)) if kind == "face" else None
+    return Part(part.vertices, part.faces, colors, shades), None
 
 
-def _filled(path: Path, header: str, body: bytes) -> dict[str, Element]:
-    """Read all elements; of those that are called the same the first counts."""
-    try:
-        style, elements = _parse_header(header)
-    except (KeyError, IndexError, ValueError) as cause:
-        raise FileError(f"`{path}` has a PLY header that cannot be read: {cause}.") from cause
-    try:
-        if style == "ascii":
-            read_text(body, elements)
-        else:
-            read_binary(body, elements, ">" if style.endswith("big_endian") else "<")
-    except (IndexError, ValueError) as cause:
-        promised = ", ".join(f"{e.rows} x {e.name}" for e in elements)
-        bad = next((e.name for e in elements if not e.filled), elements[-1].name)
-        raise FileError(
-            f"`{path}` is cut off or damaged: its header promises {promised}, "
-            f"but the data end within `{bad}`."
-        ) from cause
-    return {element.name: element for element in reversed(elements)}
+def _plain(header: str, hidden: list[str]) -> str:
+    """Rename what trimesh is not to see, edges among it, and leave out comments."""
+    header = re.sub(r"(?m)^(comment|obj_info)\b.*\n|^\s*\n", "", header)
+    header = re.sub(r"(?m)^element\s+edge\b", "element _edge", header)
+    return re.sub(rf"(?m)^(property\s.*\s)({'|'.join(hidden)})\s*$", r"\1_\2", header)
 
 
-def _parse_header(text: str) -> tuple[str, list[Element]]:
-    style = ""
-    elements: list[Element] = []
-    for line in text.splitlines():
-        words = line.split()
-        if not words:
-            continue
-        if words[0] == "format":
-            style = words[1]
-        elif words[0] == "element":
-            elements.append(Element(words[1], int(words[2])))
-            if elements[-1].rows < 0:
-                raise ValueError(f"{words[1]} has {words[2]} rows")
-        elif words[0] == "property" and words[1] == "list":
-            elements[-1].properties.append(Property(words[4], TYPES[words[3]], TYPES[words[2]]))
-        elif words[0] == "property":
-            elements[-1].properties.append(Property(words[2], TYPES[words[1]]))
-    if style not in ("ascii", "binary_little_endian", "binary_big_endian"):
-        raise ValueError(f"format {style!r} is not known")
-    return style, elements
+def _material(path: Path, header: str, *, numbered: bool) -> Material | None:
+    """Open the image of a header; None, with a warning, where it is not there or one of several.
 
-
-def _skin(
-    path: Path,
-    header: str,
-    elements: dict[str, Element],
-    counts: Ints,  # [polygons] their corners
-    places: Ints,  # [F, 3] corners of the triangles, counted over all polygons
-    of_face: Ints,  # [F] their polygons
-    faces: Ints,  # [F, 3]
-) -> Skin | None:
+    Where faces have no number of an image (`texnumber`), all have the first.
+    """
     names = re.findall(r"(?im)^comment[ \t]+texturefile[ \t]+(.*?)[ \t]*\r?$", header)
-    vertex, face = elements["vertex"], elements["face"]
-    wedges = face.lists.get("texcoord")
-    pair = next((p for p in _COORDINATES if set(p) <= set(vertex.numbers)), None)
-    if not names or (wedges is None and pair is None):
+    if len(names) > 1 and numbered:
+        warn_caller(
+            f"`{path}` has {len(names)} textures, and of a PLY file only one is read: it gets none "
+            "here. OBJ and GLB hold several."
+        )
         return None
-    if wedges is not None:
-        if not np.array_equal(wedges.counts, 2 * counts):
-            raise FileError(f"`{path}` is damaged: its `texcoord` lists do not fit its faces.")
-        uvs, uv_faces = wedges.values.reshape(-1, 2), places
-    else:
-        assert pair is not None
-        uvs, uv_faces = np.column_stack([vertex.numbers[name] for name in pair]), faces
-    numbers = face.numbers.get("texnumber", np.zeros(face.rows, np.int64)).astype(np.int64)
-    known = (numbers >= 0) & (numbers < len(names))
-    chosen, of_polygon = np.unique(np.where(known, numbers, len(names)), return_inverse=True)
-    materials = _materials(path, {i: names[i] if i < len(names) else "" for i in chosen.tolist()})
-    skin = Skin(materials, uvs.astype(np.float64), uv_faces, of_polygon.reshape(-1)[of_face])
-    return skin if skin.textured else None
+    if not names:
+        return None
+    data = linked_bytes(path, names[0])
+    if data is None:
+        warn_caller(f"`{path}` needs the texture `{names[0]}`, which is not there.")
+        return None
+    texels = TextureImages().get(names[0], lambda: data, f"`{path.parent / names[0]}`")
+    return Material("material_0", (1.0, 1.0, 1.0), texels)
 
 
-def _materials(path: Path, names: dict[int, str]) -> list[Material]:
-    """Open images by number, or say that one is not there; "" is of faces that have none."""
-    images, materials = TextureImages(), []
-    for i, name in names.items():
-        data = linked_bytes(path, name) if name else None
-        if data is not None:
-            texels = images.get(name, partial(bytes, data), f"`{path.parent / name}`")
-            materials.append(Material(f"material_{i}", (1.0, 1.0, 1.0), texels))
-            continue
-        if name:
-            warnings.warn(f"`{path}` needs the texture `{name}`, which is not there.",
-                          stacklevel=2)  # fmt: skip
-        materials.append(Material(f"material_{i}" if name else "uncoloured"))
-    return materials
-
-
-def _colors(element: Element) -> Floats | None:
-    channels = [element.numbers.get(name) for name in ("red", "green", "blue")]
-    present = [channel for channel in channels if channel is not None]
-    return unit(np.column_stack(present)) if len(present) == 3 else None
+def _bad_colors(path: Path, *elements: Element) -> list[str]:
+    """Return the names of colours if trimesh would read them wrongly, with a warning."""
+    found = {k for e in elements for name, k, _ in e.properties if name in _COLORS}
+    if not found - {"u1", "f4", "f8"}:
+        return []
+    warn_caller(f"`{path}` has colours that are integers of more than 8 bits, which are not read.")
+    return list(_COLORS)

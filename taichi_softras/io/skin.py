@@ -1,6 +1,5 @@
 """Materials and texture coordinates as files give them, before they become a texture."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +8,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from taichi_softras.io.files import warn_caller
 from taichi_softras.io.mesh_parts import Floats, Ints, Part
 from taichi_softras.io.texture_images import Texels
 from taichi_softras.textures import Filter, UVTexture, Wrap
 
 GREY = (0.5, 0.5, 0.5)
 """Of what has no colour, beside what has."""
+
+UNCOLORED = "uncoloured"
+"""Material of faces that have none, or no texture coordinates for its image, beside others."""
 
 MAX_COLOR = 1e30
 """A material's colour is below it, so that float32 holds it."""
@@ -65,8 +68,8 @@ class Skin:
         (wrap, chosen), *others = ways or {("wrap", "bilinear"): None}
         if others:
             said = ", ".join(f"{w} and {f}" for w, f in ways)
-            warnings.warn(f"`{path}` wraps and filters its images in several ways ({said}); "
-                          f"a texture has one: {wrap} and {chosen}.", stacklevel=2)  # fmt: skip
+            warn_caller(f"`{path}` wraps and filters its images in several ways ({said}); "
+                          f"a texture has one: {wrap} and {chosen}.")  # fmt: skip
         return wrap, chosen
 
     def texture(self, path: Path, dtype: torch.dtype) -> UVTexture:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from taichi_softras.errors import FileError
-from taichi_softras.io.mesh_parts import Floats, Part, fans
+from taichi_softras.io.mesh_parts import Floats, Part
 
 _STL_HEADER, _STL_FACE = 84, 50
 
@@ -52,6 +52,9 @@ def _check_stl(path: Path, data: bytes) -> None:
 def read_off(path: Path, data: bytes) -> Part:
     """Read OFF, or COFF with a colour after each vertex: 0..1 as floats, 0..255 as integers.
 
+    Not by trimesh: it leaves colours out and fails on polygons of five corners among others. To
+    check counts and cut polygons the rows are split anyway, and then all that is left is arrays.
+
     Raises:
         FileError: A row is missing, short, or no numbers.
     """
@@ -64,7 +67,7 @@ def read_off(path: Path, data: bytes) -> Part:
     try:
         vertices, faces = int(counts[0]), int(counts[1])
         vertex_rows, face_rows = rows[:vertices], rows[vertices : vertices + faces]
-        corners = np.array([int(row[0]) for row in face_rows], np.int64)
+        corners = [int(row[0]) for row in face_rows]
     except (IndexError, ValueError) as cause:
         raise FileError(f"`{path}` is damaged: its counts cannot be read as numbers.") from cause
     short = any(len(row) < 3 for row in vertex_rows)
@@ -74,16 +77,16 @@ def read_off(path: Path, data: bytes) -> Part:
             f"`{path}` is cut off or damaged: it promises {vertices} vertices and {faces} faces, "
             f"and holds {len(rows)} rows{', some of them short' if short else ''}."
         )
+    polygons = zip(face_rows, corners, strict=True)
+    triangles = [(row[1], row[b], row[b + 1]) for row, n in polygons for b in range(2, n)]
     try:
-        positions = np.array([[float(word) for word in row[:3]] for row in vertex_rows])
-        indices = np.array(
-            [int(w) for row, n in zip(face_rows, corners, strict=True) for w in row[1 : 1 + n]],
-            np.int64,
+        return Part(
+            np.array([row[:3] for row in vertex_rows], np.float64).reshape(-1, 3),
+            np.array(triangles, np.int64).reshape(-1, 3),
+            _off_colors(vertex_rows) if lines[0][0] == "COFF" else None,
         )
-        colors = _off_colors(vertex_rows) if lines[0][0] == "COFF" else None
     except ValueError as cause:
         raise FileError(f"`{path}` is damaged: {cause}.") from cause
-    return Part(positions.reshape(-1, 3), indices[fans(corners)[0]], colors)
 
 
 def _off_colors(rows: list[list[str]]) -> Floats | None:

@@ -29,12 +29,13 @@ class TextureImages:
         self._used = 0
         self._decoded: dict[object, Texels] = {}
 
-    def get(self, key: object, read: Callable[[], bytes], said: str) -> Texels:
+    def get(self, key: object, read: Callable[[], Any], said: str) -> Texels:
         """Return RGB texels of 8 or 16 bits, row 0 on top; alpha is dropped. [H, W, 3].
 
         Args:
             key: Stands for the image from now on.
-            read: Gives the file's bytes, where it was not decoded before.
+            read: Gives the file's bytes, or what Pillow made of its header, where it was not
+                decoded before.
             said: What messages call the image.
 
         Raises:
@@ -48,13 +49,16 @@ class TextureImages:
             raise FileError(f"{said} is on so many materials that they have {self._used} texels.")
         return texels
 
-    def _decode(self, data: bytes, said: str) -> Texels:
+    def _decode(self, data: Any, said: str) -> Texels:
         from PIL import Image
 
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                file = Image.open(io.BytesIO(data), formats=_FORMATS)
+                is_open = isinstance(data, Image.Image)
+                file = data if is_open else Image.open(io.BytesIO(data), formats=_FORMATS)
+            if file.format not in (*_FORMATS, "MPO"):  # JPEG of several pictures
+                raise ValueError(f"{file.format} is none of {', '.join(_FORMATS)}")
             # Only the header was read so far.
             self._left -= file.width * file.height
             if self._left < 0:
