@@ -3,6 +3,8 @@
 import pytest
 import torch
 from soups import Options, soup
+from test_rasterize_texture import scene as textured_scene
+from test_rasterize_texture import with_texels
 
 from taichi_softras import DerivativeError, rasterize, skipped
 from taichi_softras.inputs import pack_inputs
@@ -94,10 +96,10 @@ def test_compiled_gradients_of_softness_equal_eager_s():
     arguments = operator_arguments(Options())
 
     def score(sigma, gamma):
-        alpha, image, *_ = operators.rasterize(*arguments[:3], sigma, gamma, *arguments[5:])
+        alpha, image, *_ = operators.rasterize(*arguments[:4], sigma, gamma, *arguments[6:])
         return alpha.square().sum() + image.square().sum()
 
-    compiled = torch.compile(score, fullgraph=True, backend="aot_eager")(*arguments[3:5])
+    compiled = torch.compile(score, fullgraph=True, backend="aot_eager")(*arguments[4:6])
     triangles = [t.detach() for t in leaves()]
     soft = {n: torch.tensor(v, requires_grad=True) for n, v in NUMBERS.items()}
     out = rasterize(
@@ -107,7 +109,7 @@ def test_compiled_gradients_of_softness_equal_eager_s():
         background=triangles[2],
     )
     eager = out.alpha.square().sum() + out.image.square().sum()
-    mine = torch.autograd.grad(compiled, arguments[3:5])
+    mine = torch.autograd.grad(compiled, arguments[4:6])
     for a, b in zip(mine, torch.autograd.grad(eager, list(soft.values())), strict=True):
         torch.testing.assert_close(a, b)
 
@@ -140,3 +142,26 @@ def test_fake_tensors_have_the_shapes_of_real_ones():
             *(mode.from_tensor(a) if isinstance(a, torch.Tensor) else a for a in arguments)
         )
     assert [(t.shape, t.dtype) for t in fake] == [(t.shape, t.dtype) for t in real]
+
+
+def test_compiled_code_reads_textures():
+    corners, attributes, given = textured_scene("bilinear", dtype=torch.float32)
+
+    def score(corners, attributes, texels):
+        out = rasterize(
+            corners,
+            attributes,
+            size=(9, 13),
+            settings=Options().settings(**NUMBERS),
+            texture=with_texels(given, texels),
+        )
+        return out.image.square().sum()
+
+    arguments = [t.requires_grad_() for t in (corners, attributes, given.texels.clone())]
+    torch._dynamo.reset()
+    compiled = torch.compile(score, fullgraph=True, backend="aot_eager")
+    eager, graph = score(*arguments), compiled(*arguments)
+    torch.testing.assert_close(graph, eager)
+    mine, theirs = (torch.autograd.grad(loss, arguments) for loss in (eager, graph))
+    for a, b in zip(mine, theirs, strict=True):
+        assert (a - b).norm() <= 1e-5 * b.norm()
