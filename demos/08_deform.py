@@ -5,8 +5,8 @@
 
 The loss is 1 - IoU + 0.03 laplacian + 0.0003 flatten, and Adam at 0.01 with betas (0.5, 0.99), all
 as published. Vertices stay in a box of side 1, as there: a sigmoid's slope also shortens Adam's
-steps to 0.0025, without which faces fold. Writes the target, before, after and the way of the IoU, and
-returns the mean soft IoU over all views.
+steps to 0.0025, without which faces fold. Writes the target, before, after and the way of the
+IoU, and returns the mean soft IoU over all views.
 
 Sigma begins with the published 1e-4 and is cut by 0.3 twice. Soft edges bloat a silhouette of small
 faces, there by a third of a pixel, and masks have none: with 1e-4 to the end the mesh comes out as
