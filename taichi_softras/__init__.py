@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from taichi_softras.shading import Light as Light
     from taichi_softras.shading import shade as shade
     from taichi_softras.skipped import SkippedFaces as SkippedFaces
-    from taichi_softras.textures import FaceTexture as FaceTexture
+    from taichi_softras.texture_maps import FaceTexture as FaceTexture
     from taichi_softras.textures import SurfaceTexture as SurfaceTexture
     from taichi_softras.textures import UVTexture as UVTexture
     from taichi_softras.torch_bridge import rasterize as rasterize
@@ -57,7 +57,7 @@ _HOMES = {
     "Camera": "camera",
     "DerivativeError": "errors",
     "DirectionalLight": "lights",
-    "FaceTexture": "textures",
+    "FaceTexture": "texture_maps",
     "FileError": "errors",
     "Light": "shading",
     "Material": "lights",

@@ -11,7 +11,7 @@ from taichi_softras.errors import ArgumentError, ShapeError, check_shape
 from taichi_softras.intrinsics import check_size
 from taichi_softras.settings import RasterSettings
 from taichi_softras.skipped import SkippedFaces
-from taichi_softras.textures import MAP_ROW, FaceTexture
+from taichi_softras.texture_maps import MAP_ROW, FaceTexture
 
 
 class Rendering(NamedTuple):

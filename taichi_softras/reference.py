@@ -15,7 +15,7 @@ from taichi_softras.inputs import Rendering, pack_inputs
 from taichi_softras.settings import RasterSettings
 from taichi_softras.skipped import SkippedFaces
 from taichi_softras.texture_lookup import shade_fragments
-from taichi_softras.textures import FaceTexture
+from taichi_softras.texture_maps import FaceTexture
 
 
 def rasterize(

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from taichi_softras.textures import FaceTexture
+from taichi_softras.texture_maps import FaceTexture
 
 
 def shade_fragments(texture: FaceTexture, attributes: Tensor) -> Tensor:

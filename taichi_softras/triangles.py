@@ -9,7 +9,7 @@ from torch import Tensor
 from taichi_softras.camera import Camera
 from taichi_softras.errors import ArgumentError, ShapeError
 from taichi_softras.mesh import Mesh
-from taichi_softras.textures import FaceTexture, joined
+from taichi_softras.texture_maps import FaceTexture, joined
 
 
 class Triangles(NamedTuple):

@@ -8,7 +8,7 @@ import torch
 
 import taichi_softras as tsr
 from taichi_softras import ArgumentError, ShapeError
-from taichi_softras.textures import joined
+from taichi_softras.texture_maps import joined
 from taichi_softras.triangles import project, with_level_of_detail
 
 CORNERS = [[-1.0, -1.0, 0.0], [1.0, -1.0, 0.0], [1.0, 1.0, 0.0], [-1.0, 1.0, 0.0]]

@@ -15,7 +15,7 @@ from taichi_softras.cli import backends
 from taichi_softras.errors import BackendError
 from taichi_softras.inputs import Rendering
 from taichi_softras.settings import RasterSettings
-from taichi_softras.textures import FaceTexture
+from taichi_softras.texture_maps import FaceTexture
 from taichi_softras.torch_bridge import rasterize
 
 PICTURE_LIMIT = 1e-4

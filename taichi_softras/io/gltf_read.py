@@ -17,7 +17,7 @@ from taichi_softras.io.linked_files import LinkedFiles
 from taichi_softras.io.mesh_parts import Floats, Ints, Part, unit
 from taichi_softras.io.skin import GREY, MAX_COLOR, UNCOLORED, Material, Skin
 from taichi_softras.io.texture_images import TextureImages
-from taichi_softras.textures import Filter, Wrap
+from taichi_softras.texture_maps import Filter, Wrap
 
 _WRAPS: dict[int, Wrap] = {10497: "wrap", 33071: "clamp", 33648: "mirror"}
 _NEAREST = 9728

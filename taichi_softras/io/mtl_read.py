@@ -9,7 +9,7 @@ from taichi_softras.io.files import warn_caller
 from taichi_softras.io.linked_files import linked_bytes, linked_file
 from taichi_softras.io.skin import MAX_COLOR, Material
 from taichi_softras.io.texture_images import TextureImages
-from taichi_softras.textures import Wrap
+from taichi_softras.texture_maps import Wrap
 
 # How many words follow each option of a map; -o, -s and -t have one to three numbers.
 _OPTIONS = {

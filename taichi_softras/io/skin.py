@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from taichi_softras.io.files import warn_caller
 from taichi_softras.io.mesh_parts import Floats, Ints, Part
 from taichi_softras.io.texture_images import Texels
-from taichi_softras.textures import Filter, UVTexture, Wrap
+from taichi_softras.texture_maps import Filter, Wrap
+from taichi_softras.textures import UVTexture
 
 GREY = (0.5, 0.5, 0.5)
 """Of what has no colour, beside what has."""

@@ -18,7 +18,7 @@ from taichi_softras.kernels.types import STATE
 from taichi_softras.pipeline import Needs, Plan
 from taichi_softras.settings import RasterSettings
 from taichi_softras.skipped import SkippedFaces, warn_about_skipped
-from taichi_softras.textures import MAP_ROW
+from taichi_softras.texture_maps import MAP_ROW
 from taichi_softras.torch_bridge import launch
 from taichi_softras.torch_bridge.memory import check_backend, dtype_name
 

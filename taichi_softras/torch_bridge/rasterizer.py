@@ -12,7 +12,7 @@ from taichi_softras.inputs import RasterInputs, Rendering, pack_inputs
 from taichi_softras.pipeline import Needs, Plan
 from taichi_softras.settings import RasterSettings
 from taichi_softras.skipped import SkippedFaces, warn_about_skipped
-from taichi_softras.textures import FaceTexture
+from taichi_softras.texture_maps import FaceTexture
 from taichi_softras.torch_bridge import launch, operators
 from taichi_softras.torch_bridge.memory import check_backend, dtype_name
 

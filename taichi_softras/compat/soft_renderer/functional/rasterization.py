@@ -8,7 +8,8 @@ from torch import Tensor
 
 from taichi_softras.errors import check_choice, check_shape
 from taichi_softras.settings import Alpha, Distance, RasterSettings
-from taichi_softras.textures import FaceTexture, SurfaceTexture
+from taichi_softras.texture_maps import FaceTexture
+from taichi_softras.textures import SurfaceTexture
 from taichi_softras.torch_bridge import rasterize
 
 
