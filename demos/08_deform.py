@@ -57,8 +57,7 @@ def main(args: Args) -> float:
     start = tsr.shapes.icosphere(3, radius=0.35)
     fitted, ious = fit(start, cameras, masks, steps)
     with torch.no_grad():
-        ends = (iou(fitted, cameras, masks, each).item() for each in (soft(1.0), HARD))
-        soft_iou, hard_iou = ends
+        soft_iou, hard_iou = (iou(fitted, cameras, masks, s).item() for s in (soft(1.0), HARD))
     tsr.save_mesh(fitted, args.out.with_suffix(".obj"))
     draw(args.out, (goal, start, fitted), ious)
     print(f"{args.out}: soft IoU {soft_iou:.4f}, hard IoU {hard_iou:.4f} over {views} views")
