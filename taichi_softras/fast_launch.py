@@ -6,7 +6,8 @@ it is used with the Taichi version that it was read in, on the CPU, for argument
 annotated types, and outside of tapes. Everything else goes through the public call.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ from taichi.types.ndarray_type import NdarrayType
 
 KNOWN_VERSIONS = ((1, 7, 4),)
 """Taichi versions whose `Kernel.launch_kernel` does what `_start` does."""
+
+_CPUS = (ti.x64, ti.arm64)
 
 _TORCH_NAMES = {ti.f32: "torch.float32", ti.f64: "torch.float64", ti.i32: "torch.int32"}
 
@@ -39,10 +42,30 @@ def launch(kernel: Callable[..., None], *arguments: Any) -> None:
     runtime = impl.get_runtime()
     found = _compiled.get(kernel)
     if found is None or found.program is not runtime.prog:
-        kernel(*arguments)
-        _compiled[kernel] = _look_up(kernel, runtime.prog)
+        with _compiling_quickly():
+            kernel(*arguments)
+            _compiled[kernel] = _look_up(kernel, runtime.prog)
     elif found.kernel is None or _recorded(runtime) or not _start(found, arguments):
-        kernel(*arguments)
+        with _compiling_quickly():
+            kernel(*arguments)
+
+
+@contextmanager
+def _compiling_quickly() -> Iterator[None]:
+    """Leave out what LLVM does again, and what takes most of the time with large local arrays.
+
+    Taichi's own analysis of control flow grows with the square of the stores. The host's other
+    kernels are compiled as they were. A GPU's compiler gets Taichi's optimised code.
+    """
+    config = impl.current_cfg()
+    if config.arch not in _CPUS or not config.cfg_optimization:
+        yield
+        return
+    config.cfg_optimization = False
+    try:
+        yield
+    finally:
+        config.cfg_optimization = True
 
 
 def _recorded(runtime: Any) -> bool:
@@ -58,7 +81,7 @@ def _look_up(kernel: Any, program: Any) -> _Compiled:
     if (
         primal is None
         or ti.__version__ not in KNOWN_VERSIONS
-        or impl.current_cfg().arch not in (ti.x64, ti.arm64)
+        or impl.current_cfg().arch not in _CPUS
     ):
         return public_only
     instances = list(primal.compiled_kernels.values())

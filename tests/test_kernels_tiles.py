@@ -6,9 +6,9 @@ import pytest
 import torch
 from soups import Options, soup
 
-from taichi_softras import reference
+from taichi_softras import reference, runtime
 from taichi_softras.inputs import pack_inputs
-from taichi_softras.kernels.types import TILE
+from taichi_softras.kernels.types import CPU_TILE, GPU_TILE
 from taichi_softras.pipeline import Plan
 from taichi_softras.torch_bridge import launch
 
@@ -60,7 +60,8 @@ def test_no_tile_misses_a_face_that_reaches_one_of_its_pixels(size, sigma, dista
     views, faces = 2, 25
     triangles = soup(13, faces, views=views)
     tiles, settings = binned(triangles, size, distance=distance, sigma=sigma)
-    rows, columns = -(-size[0] // TILE), -(-size[1] // TILE)
+    side = CPU_TILE if runtime.backend() == "cpu" else GPU_TILE
+    rows, columns = -(-size[0] // side), -(-size[1] // side)
     listed = torch.zeros(views * rows * columns, views * faces, dtype=torch.bool)
     for tile in range(len(listed)):
         entries = tiles.entry_face[tiles.tile_start[tile] : tiles.tile_start[tile + 1]].long()
@@ -73,7 +74,7 @@ def test_no_tile_misses_a_face_that_reaches_one_of_its_pixels(size, sigma, dista
         _, kept = reference._softness(inside, barycentric, distance2, settings)
         for row in range(size[0]):
             for column in range(size[1]):
-                tile = (view * rows + row // TILE) * columns + column // TILE
+                tile = (view * rows + row // side) * columns + column // side
                 needed = kept[row * size[1] + column]
                 assert listed[tile, view * faces :][:faces][needed].all()
 

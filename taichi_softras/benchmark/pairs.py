@@ -79,5 +79,5 @@ def _work(rendered: Rendered) -> Work | None:
     tiles = rendered.tiles
     if tiles.entry_blocks is None or tiles.bands:
         return None
-    blocks = np.asarray(tiles.entry_blocks[: tiles.n_entries]).astype(np.uint8)
-    return Work(tiles.n_entries, int(np.unpackbits(blocks).sum()) * BLOCK_PIXELS)
+    bits = np.asarray(tiles.entry_blocks[: tiles.n_entries], dtype=np.int32).view(np.uint8)
+    return Work(tiles.n_entries, int(np.unpackbits(bits).sum()) * BLOCK_PIXELS)

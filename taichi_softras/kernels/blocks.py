@@ -1,4 +1,4 @@
-"""A tile as eight blocks of eight pixels, and which of them a face can touch.
+"""A tile as blocks of eight pixels, and which of them a face can touch.
 
 The eight pixels of a block, four wide and two high, are one AVX register of float32: the unit that
 the CPU driver works in. Small and slanted faces touch fewer of them than rows of eight.
@@ -9,36 +9,47 @@ from typing import Any
 
 import taichi as ti
 
-from taichi_softras.kernels.types import TILE, greater, lesser
+from taichi_softras.kernels.types import CPU_TILE, greater, lesser
+
+TILE = CPU_TILE
+
+TILE_BITS = TILE.bit_length() - 1
+"""x >> TILE_BITS is the tile of pixel x."""
+
+PIXELS = TILE * TILE
+"""Pixels of a tile."""
 
 BLOCK = 8
 """Pixels of a block."""
 
-BLOCKS = 8
-"""Blocks of a tile: two side by side, four rows of them."""
-
-ALL_BLOCKS = 2**BLOCKS - 1
-"""A bit for each block."""
-
 WIDTH, HEIGHT = 4, 2
 
+ACROSS = TILE // WIDTH
+"""Blocks side by side."""
 
-@ti.func
-def pixel_row(i):
-    """Row of a tile's pixel i, block by block; bits, because Taichi's // and % are slow."""
-    return ((i >> 4) << 1) | ((i >> 2) & 1)
+DOWN = TILE // HEIGHT
+"""Blocks one above the other."""
 
+BLOCKS = ACROSS * DOWN
+"""Blocks of a tile: as many as an int32 has bits."""
 
-@ti.func
-def pixel_column(i):
-    """Column of a tile's pixel i, block by block."""
-    return ((i >> 1) & 4) | (i & 3)
+ALL_BLOCKS = -1
+"""A bit for each block."""
+
+EACH_ROW = sum(1 << bit for bit in range(0, BLOCKS, ACROSS))
+"""The first bit of each row of blocks."""
 
 
 @ti.func
 def pixel_index(row, column):
-    """Inverse of `pixel_row` and `pixel_column`."""
-    return ((row >> 1) << 4) | ((column & 4) << 1) | ((row & 1) << 2) | (column & 3)
+    """Number of a tile's pixel, block by block; bits, because Taichi's // and % are slow."""
+    return ((row >> 1) << 5) | ((column >> 2) << 3) | ((row & 1) << 2) | (column & 3)
+
+
+@ti.func
+def lanes_of(block):
+    """Where a block's column and row begin, in arrays that have eight numbers for each."""
+    return (block & (ACROSS - 1)) * BLOCK, (block >> 2) * BLOCK
 
 
 @ti.func
@@ -50,8 +61,9 @@ def live_blocks(records: ti.template(), boxes: ti.template(), n, tile_x, tile_y,
     """
     shorter = ti.min(height, width)
     pixel = 2.0 / shorter
-    x = (2.0 * tile_x * TILE + TILE - width) / shorter
-    y = (height - TILE - 2.0 * tile_y * TILE) / shorter
+    # Of the centre of the first block.
+    x = (2.0 * tile_x * TILE + WIDTH - width) / shorter
+    y = (height - HEIGHT - 2.0 * tile_y * TILE) / shorter
     side = ti.select(records[n, 9] > 0.0, 1.0, -1.0)
     inward = ti.Vector([x, x, x])
     right = ti.Vector([x, x, x])
@@ -60,35 +72,36 @@ def live_blocks(records: ti.template(), boxes: ti.template(), n, tile_x, tile_y,
         a_x, a_y = records[n, 2 * k], records[n, 2 * k + 1]
         e_x = records[n, (2 * k + 2) % 6] - a_x
         e_y = records[n, (2 * k + 3) % 6] - a_y
-        # At the tile's centre, plus what the best corner of a block has over the block's centre.
+        # At the block's centre, plus what its best corner has over that.
         inward[k] = side * (e_x * (y - a_y) - e_y * (x - a_x)) + records[n, 16 + k]
         inward[k] += 0.5 * pixel * ((WIDTH - 1) * ti.abs(e_y) + (HEIGHT - 1) * ti.abs(e_x))
-        right[k] = -side * e_y * pixel
-        down[k] = -side * e_x * pixel
+        right[k] = -side * e_y * (pixel * WIDTH)
+        down[k] = -side * e_x * (pixel * HEIGHT)
     live = 0
-    # Unrolled: the offsets are constants.
-    for block in ti.static(range(BLOCKS)):
-        d_x = block % 2 * WIDTH + 0.5 * (WIDTH - TILE)
-        d_y = block // 2 * HEIGHT + 0.5 * (HEIGHT - TILE)
-        edges = inward + d_x * right + d_y * down
-        near = lesser(lesser(edges[0], edges[1]), edges[2]) >= 0.0
-        live |= ti.select(near, 1 << block, 0)
-    first_row = ti.max(boxes[n, 2] - tile_y * TILE, 0) // HEIGHT
-    last_row = ti.min(boxes[n, 3] - tile_y * TILE, TILE - 1) // HEIGHT
-    rows = (1 << (2 * last_row + 2)) - (1 << (2 * first_row))
-    left = ti.select(boxes[n, 0] < tile_x * TILE + WIDTH, 0x55, 0)
-    right_half = ti.select(boxes[n, 1] >= tile_x * TILE + WIDTH, 0xAA, 0)
-    return live & rows & (left | right_half)
+    # Vectorised: eight blocks at a time.
+    for block in range(BLOCKS):
+        d_x, d_y = block & (ACROSS - 1), block >> 2
+        near = lesser(
+            lesser(
+                inward[0] + d_x * right[0] + d_y * down[0],
+                inward[1] + d_x * right[1] + d_y * down[1],
+            ),
+            inward[2] + d_x * right[2] + d_y * down[2],
+        )
+        live |= ti.select(near >= 0.0, 1 << block, 0)
+    first_row = ti.max(boxes[n, 2] - tile_y * TILE, 0) >> 1
+    last_row = ti.min(boxes[n, 3] - tile_y * TILE, TILE - 1) >> 1
+    first_column = ti.max(boxes[n, 0] - tile_x * TILE, 0) >> 2
+    last_column = ti.min(boxes[n, 1] - tile_x * TILE, TILE - 1) >> 2
+    rows = (-1 << (ACROSS * first_row)) & ti.bit_shr(-1, BLOCKS - ACROSS * (last_row + 1))
+    columns = ((2 << last_column) - (1 << first_column)) * EACH_ROW
+    return live & rows & columns
 
 
 @ti.func
-def list_blocks(live, blocks: ti.template()):
-    """Write the numbers of the bits in `live` to `blocks` [BLOCKS], in order; return how many."""
-    n = 0
-    for block in ti.static(range(BLOCKS)):
-        blocks[n] = block
-        n += (live >> block) & 1
-    return n
+def first_block(blocks):
+    """Number of the lowest bit that is set."""
+    return ti.math.popcnt((blocks & -blocks) - 1)
 
 
 @ti.func
@@ -97,7 +110,7 @@ def limits_of_sight(reference: ti.template(), reach, limits: ti.template()):
 
     It is `reach` beyond the farthest `reference` depth [PIXELS] of the block.
     """
-    for block in ti.static(range(BLOCKS)):
+    for block in range(BLOCKS):
         farthest = reference[block * BLOCK]
         for lane in range(BLOCK):
             farthest = greater(farthest, reference[block * BLOCK + lane])
@@ -110,7 +123,7 @@ def hidden_blocks(limits: ti.template(), z):
     """Return a bit for each block in which a face shows nowhere; z as in `setup.read_record`."""
     nearest = z[0] + lesser(lesser(z[1], z[2]), 0.0)
     hidden = 0
-    for block in ti.static(range(BLOCKS)):
+    for block in range(BLOCKS):
         hidden |= ti.select(nearest >= limits[block], 1 << block, 0)
     return hidden
 
@@ -124,7 +137,7 @@ def nonzero_blocks_function(dtype: Any) -> Any:
     def nonzero_blocks(values: ti.template()):
         """Return a bit for each block in which some of `values` [PIXELS] is not 0, NaN included."""
         live = 0
-        for block in ti.static(range(BLOCKS)):
+        for block in range(BLOCKS):
             bits = ti.cast(0, whole)
             # All bits but the sign: fast-math compilers assume that nothing is NaN.
             for lane in range(BLOCK):

@@ -35,9 +35,9 @@ def smallest_weight_adjoint(w0, w1, w2, d_d):
 
 
 @ti.func
-def union_adjoint(transparency, coverage, d_alpha):
-    """dL/dx of alpha = 1 - prod(1 - D): the transparency times D, without a division."""
-    return d_alpha * transparency * coverage
+def union_adjoint(coverage, d_alpha_clear):
+    """dL/dx of alpha = 1 - prod(1 - D), from dL/d(alpha) times that product: no division."""
+    return d_alpha_clear * coverage
 
 
 @ti.func

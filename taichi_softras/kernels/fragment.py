@@ -282,16 +282,17 @@ def fragment_functions(
 
     @ti.func
     def blend_in_adjoint(
-        p, face, clear, reference, inverse_total, chosen, g_alpha, g_depth, g_mean, g0, g1, g2,
+        p, face, reference, inverse_total, chosen, g_alpha, g_depth, g_mean, g0, g1, g2,
         seen, inverse_sigma, reach2, tau, inverse_tau, near, far,
     ):  # fmt: skip
         """Pull a pixel's gradients back to one face.
 
-        Of the pixel: `clear` and `reference` are its final silhouette number and reference depth,
-        `inverse_total` 1 / sum of its softmax weights, `chosen` whether it shows this face (hard
-        colour), `g_alpha` and `g_depth` dL/d(alpha) and dL/d(depth), `g_mean` what its colour and
-        depth say to every weight alike, g_k dL/d(colour) along the attributes of corner k, `seen`
-        dL/d(colour) along the face's colour where that is not linear in the attributes: textures.
+        Of the pixel: `reference` is its final reference depth, `inverse_total` 1 / sum of its
+        softmax weights, `chosen` whether it shows this face (hard colour), `g_alpha` dL/d(alpha),
+        times the transparency if alpha is a product, `g_depth` dL/d(depth), `g_mean` what its
+        colour and depth say to every weight alike, g_k dL/d(colour) along the attributes of corner
+        k, `seen` dL/d(colour) along the face's colour where that is not linear in the attributes:
+        textures.
 
         Returns:
             dL/d(x, y) of the three corners; dL/d(depth) of them; the face's weight and u0, u1, u2;
@@ -304,7 +305,7 @@ def fragment_functions(
         kept, x, full, gap, scale = cover(inside, measure, inverse_sigma, reach2)
         d_x, weight, d_logit_depth = zero, zero, zero
         if ti.static(alpha == "prod"):
-            d_x = coverage.union_adjoint(clear, full, g_alpha)
+            d_x = coverage.union_adjoint(full, g_alpha)
         elif ti.static(alpha == "sum"):
             d_x = coverage.sum_adjoint(full, gap, g_alpha)
         a0, a1, a2, inverse_sum = w0, w1, w2, w0

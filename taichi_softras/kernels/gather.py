@@ -9,8 +9,54 @@ from taichi_softras.kernels.types import array, exp_negative
 
 
 @cache
+def gather_functions(dtype: Any, has_depth: bool) -> tuple[Any, Any]:
+    """Return the functions (corners, attributes) that sum one face's slots."""
+
+    @ti.func
+    def sum_corners(
+        n, face_start: ti.template(), slots: ti.template(), more, d_corners: ti.template()
+    ):  # fmt: skip
+        """Sum the slots of face n, to what is there if there is `more`."""
+        zero = ti.cast(0.0, dtype)
+        s = [zero for _ in ti.static(range(9))]
+        if more:
+            for k in ti.static(range(3)):
+                s[2 * k], s[2 * k + 1] = d_corners[n, k, 0], d_corners[n, k, 1]
+                s[6 + k] = d_corners[n, k, 2]
+        for slot in range(face_start[n], face_start[n + 1]):
+            for k in ti.static(range(9 if has_depth else 6)):
+                s[k] += slots[slot, k]
+        for k in ti.static(range(3)):
+            d_corners[n, k, 0] = s[2 * k]
+            d_corners[n, k, 1] = s[2 * k + 1]
+            d_corners[n, k, 2] = s[6 + k]
+
+    @ti.func
+    def sum_attributes(
+        m, n_attributes, n_sharing, face_start: ti.template(), slots: ti.template(), channels, more,
+        d_attributes: ti.template(),
+    ):  # fmt: skip
+        """Sum the slots of attribute record m, to what is there if there is `more`.
+
+        `n_sharing` views share the attributes; record n of view b is b * n_attributes + m.
+        """
+        for k in range(3 * channels):
+            s = ti.cast(0.0, dtype)
+            if more:
+                s = d_attributes[m, k // channels, k % channels]
+            for b in range(n_sharing):
+                n = b * n_attributes + m
+                for slot in range(face_start[n], face_start[n + 1]):
+                    s += slots[slot, 9 + k]
+            d_attributes[m, k // channels, k % channels] = s
+
+    return sum_corners, sum_attributes
+
+
+@cache
 def gather_kernels(dtype: Any, has_depth: bool) -> tuple[Any, Any]:
-    """Return the kernels (corners, attributes) that sum each face's slots."""
+    """Return the kernels (corners, attributes) that sum each face's slots on a GPU."""
+    sum_corners, sum_attributes = gather_functions(dtype, has_depth)
 
     @ti.kernel
     def gather_corners(
@@ -21,39 +67,22 @@ def gather_kernels(dtype: Any, has_depth: bool) -> tuple[Any, Any]:
         d_corners: array(dtype, 3),  # [N, 3, 3] out
     ):
         for n in range(n_faces):
-            s = [ti.cast(0.0, dtype) for _ in ti.static(range(9))]
-            if more:
-                for k in ti.static(range(3)):
-                    s[2 * k], s[2 * k + 1] = d_corners[n, k, 0], d_corners[n, k, 1]
-                    s[6 + k] = d_corners[n, k, 2]
-            for slot in range(face_start[n], face_start[n + 1]):
-                for k in ti.static(range(9 if has_depth else 6)):
-                    s[k] += slots[slot, k]
-            for k in ti.static(range(3)):
-                d_corners[n, k, 0] = s[2 * k]
-                d_corners[n, k, 1] = s[2 * k + 1]
-                d_corners[n, k, 2] = s[6 + k]
+            sum_corners(n, face_start, slots, more, d_corners)
 
     @ti.kernel
     def gather_attributes(
-        n_faces: ti.i32,  # M
+        n_attributes: ti.i32,  # M
         face_start: array(ti.i32, 1),  # [N + 1]
         slots: array(dtype, 2),  # [K, 9 + 3 C]
         channels: ti.i32,  # C
-        n_sharing: ti.i32,  # views that share the attributes; record n of view b is b * M + m
+        n_sharing: ti.i32,  # views that share the attributes
         more: ti.i32,  # whether to add to what is there
         d_attributes: array(dtype, 3),  # [M, 3, C] out
     ):
-        for m in range(n_faces):
-            for k in range(3 * channels):
-                s = ti.cast(0.0, dtype)
-                if more:
-                    s = d_attributes[m, k // channels, k % channels]
-                for b in range(n_sharing):
-                    n = b * n_faces + m
-                    for slot in range(face_start[n], face_start[n + 1]):
-                        s += slots[slot, 9 + k]
-                d_attributes[m, k // channels, k % channels] = s
+        for m in range(n_attributes):
+            sum_attributes(
+                m, n_attributes, n_sharing, face_start, slots, channels, more, d_attributes
+            )
 
     return gather_corners, gather_attributes
 
@@ -69,7 +98,7 @@ def background_kernel(dtype: Any, color: str) -> Any:
         channels: ti.i32,
         inverse_tau: dtype,
         background_depth: dtype,
-        state: array(dtype, 2),  # [B * H * W, STATE]
+        state: array(dtype, 1),  # see `types.STATE`
         winner: array(ti.i32, 1),  # [B * H * W]
         d_image: array(dtype, 2),  # [B * H * W, C]
         d_background: array(dtype, 2),  # [B * H * W, C] out
@@ -77,7 +106,8 @@ def background_kernel(dtype: Any, color: str) -> Any:
         for q in range(n_pixels):
             weight = ti.cast(0.0, dtype)
             if ti.static(color == "softmax"):
-                weight = exp_neg((background_depth - state[q, 1]) * inverse_tau) / state[q, 2]
+                behind = background_depth - state[n_pixels + q]
+                weight = exp_neg(behind * inverse_tau) / state[2 * n_pixels + q]
             elif winner[q] < 0:
                 weight = ti.cast(1.0, dtype)
             for c in range(channels):
@@ -108,7 +138,7 @@ def softness_kernel(dtype: Any, color: str) -> Any:
         background: array(dtype, 2),  # [1, C] or [P, C]
         image: array(dtype, 2),  # [P, C]
         depth: array(dtype, 1),  # [P]
-        state: array(dtype, 2),  # [P, STATE]
+        state: array(dtype, 1),  # see `types.STATE`
         d_image: array(dtype, 2),  # [P, C]
         d_depth: array(dtype, 1),  # [P]
         partial: array(dtype, 2),  # [PARTS, 2] scratch
@@ -125,12 +155,12 @@ def softness_kernel(dtype: Any, color: str) -> Any:
                 # The background's weight depends on gamma like a face's.
                 for i in range((n_pixels - part + PARTS - 1) // PARTS):
                     q = i * PARTS + part
-                    behind = background_depth - state[q, 1]
+                    behind = background_depth - state[n_pixels + q]
                     seen = d_depth[q] * (far - depth[q])
                     row = q if background_rows > 1 else 0
                     for ch in range(channels):
                         seen += d_image[q, ch] * (background[row, ch] - image[q, ch])
-                    weight = exp_neg(ti.max(behind, 0.0) * inverse_tau) / state[q, 2]
+                    weight = exp_neg(ti.max(behind, 0.0) * inverse_tau) / state[2 * n_pixels + q]
                     to_gamma += weight * seen * behind
             partial[part, 0] = to_sigma
             partial[part, 1] = to_gamma

@@ -11,16 +11,21 @@ from typing import Any
 import taichi as ti
 
 from taichi_softras.kernels.blocks import (
+    ACROSS,
     ALL_BLOCKS,
     BLOCK,
     BLOCKS,
+    DOWN,
+    HEIGHT,
+    PIXELS,
+    TILE,
+    WIDTH,
+    first_block,
     hidden_blocks,
+    lanes_of,
     limits_of_sight,
-    list_blocks,
     nonzero_blocks_function,
-    pixel_column,
     pixel_index,
-    pixel_row,
 )
 from taichi_softras.kernels.fragment import (
     Variant,
@@ -28,12 +33,59 @@ from taichi_softras.kernels.fragment import (
     outline_functions,
     pixel_center,
 )
+from taichi_softras.kernels.gather import gather_functions
+from taichi_softras.kernels.phases import await_tasks, counters, finish_task, next_task
 from taichi_softras.kernels.setup import read_record
 from taichi_softras.kernels.texture import texture_functions
-from taichi_softras.kernels.types import PIXELS, TASK, TILE, array, vanishing
+from taichi_softras.kernels.types import TASK, array, vanishing
 
 LOOK = 16
-"""Faces between two looks for pixels that nothing can change any more."""
+"""Faces between two looks for pixels that nothing can change any more; a power of two."""
+
+PARTS = 64
+"""Tasks that sum slots."""
+
+PROGRESS = counters(2)
+"""Zeros that a driver needs."""
+
+
+def array_lengths(variant: Variant) -> tuple[int, int, int]:
+    """Numbers in a tile's array that soft, hard, or any colour needs: one a pixel, or just one."""
+    color = variant.color
+    return tuple(
+        PIXELS if used else 1 for used in (color == "softmax", color == "hard", color != "none")
+    )
+
+
+@ti.func
+def place_tile(work, tiles_per_band, first_tile_row, height, width):
+    """Where tile `work` of a band lies."""
+    columns = (width + TILE - 1) // TILE
+    view, rest = work // tiles_per_band, work % tiles_per_band
+    row, column = first_tile_row + rest // columns, rest % columns
+    return ti.Struct(
+        view=view,
+        index=(view * ((height + TILE - 1) // TILE) + row) * columns + column,
+        top=row * TILE,
+        left=column * TILE,
+        rows=ti.min(height - row * TILE, TILE),
+        columns=ti.min(width - column * TILE, TILE),
+        first_pixel=(view * height + row * TILE) * width + column * TILE,
+    )
+
+
+@ti.func
+def place_lanes(tile, height, width, exact, px: ti.template(), py: ti.template()):
+    """Write the pixel centres' x of each column of blocks, and y of each row, eight for each.
+
+    `exact` is the image's shorter side in the precision of the centres.
+    """
+    for k in range(ACROSS * BLOCK):
+        column = tile.left + (k >> 3) * WIDTH + (k & (WIDTH - 1))
+        px[k], _y = pixel_center(0, column, height, width, exact)
+    for k in range(DOWN * BLOCK):
+        row = tile.top + (k >> 3) * HEIGHT + ((k & (BLOCK - 1)) >> 2)
+        _x, py[k] = pixel_center(row, 0, height, width, exact)
 
 
 @cache
@@ -45,12 +97,37 @@ def forward_kernel(variant: Variant) -> Any:
     color_of, _, _ = texture_functions(dtype, variant.lookup, channels, textured, unroll=False)
     # The nearest fragment is searched from beyond any depth.
     beyond = 1e30
+    if_soft, if_hard, if_colored = array_lengths(variant)
     nonzero_blocks = nonzero_blocks_function(dtype)
     # A pixel's silhouette number where no face is.
     nothing = 1.0 if alpha == "prod" else 0.0
     blend_in_outline, _, _ = outline_functions(variant)
     # This many taus behind the reference depth a face has no weight.
     sight = vanishing(dtype) + 1.0
+
+    @ti.func
+    def write_pixel(
+        q, i, n_pixels, far,
+        silhouette: ti.template(), reference: ti.template(), total: ti.template(),
+        depth_sum: ti.template(), nearest: ti.template(), sums: ti.template(),
+        alpha_out: ti.template(), image: ti.template(), depth_out: ti.template(),
+        state: ti.template(), winner: ti.template(),
+    ):  # fmt: skip
+        """Store the tile's pixel i as the image's pixel q."""
+        state[q] = silhouette[i]
+        if ti.static(alpha == "prod"):
+            alpha_out[q] = 1.0 - silhouette[i]
+        else:
+            alpha_out[q] = silhouette[i]
+        if ti.static(color == "softmax"):
+            state[n_pixels + q] = reference[i]
+            state[2 * n_pixels + q] = total[i]
+            depth_out[q] = depth_sum[i]
+        elif ti.static(color == "hard"):
+            winner[q] = nearest[i]
+            depth_out[q] = ti.select(nearest[i] >= 0, reference[i], far)
+        for ch in ti.static(range(channels)):
+            image[q, ch] = sums[ch][i]
 
     @ti.kernel
     def forward(
@@ -76,46 +153,37 @@ def forward_kernel(variant: Variant) -> Any:
         alpha_out: array(dtype, 1),  # [B * H * W] out
         image: array(dtype, 2),  # [B * H * W, C] out
         depth_out: array(dtype, 1),  # [B * H * W] out
-        state: array(dtype, 2),  # [B * H * W, STATE] out: transparency, reference depth, sum
+        state: array(dtype, 1),  # out: see `types.STATE`
         winner: array(ti.i32, 1),  # [B * H * W] out: nearest face, -1 if none (hard colour only)
         texels: array(dtype, 2),  # [X, textured channels]
         maps: array(ti.i32, 1),  # of each attribute record where its map begins here; maps
         first_tile_row: ti.i32,  # of the band that is worked on
         end_tile_row: ti.i32,
         n_workers: ti.i32,
-        queue: array(ti.i32, 1),  # [1] next tile of the band; zero before
+        progress: array(ti.i32, 1),  # [counters(1 or 2)] zeros
     ):
-        tile_columns = (width + TILE - 1) // TILE
-        tile_rows = (height + TILE - 1) // TILE
-        tiles_per_band = (end_tile_row - first_tile_row) * tile_columns
+        tiles_per_band = (end_tile_row - first_tile_row) * ((width + TILE - 1) // TILE)
+        n_pixels = n_views * height * width
         for worker in range(n_workers * TASK):
             if worker % TASK == 0:
-                work = ti.atomic_add(queue[0], 1)
+                work = next_task(progress, 0)
                 while work < n_views * tiles_per_band:
-                    b, rest = work // tiles_per_band, work % tiles_per_band
-                    tile_row = first_tile_row + rest // tile_columns
-                    tile_column = rest % tile_columns
-                    tile = (b * tile_rows + tile_row) * tile_columns + tile_column
-                    rows = ti.min(height - tile_row * TILE, TILE)
-                    columns = ti.min(width - tile_column * TILE, TILE)
-                    first_pixel = (b * height + tile_row * TILE) * width + tile_column * TILE
-                    blocks = ti.Vector.zero(ti.i32, BLOCKS)
-                    px = ti.Vector.zero(variant.position_dtype, PIXELS)
-                    py = ti.Vector.zero(variant.position_dtype, PIXELS)
+                    tile = place_tile(work, tiles_per_band, first_tile_row, height, width)
+                    b = tile.view
+                    first_entry, end_entry = tile_start[tile.index], tile_start[tile.index + 1]
+                    px = ti.Vector.zero(variant.position_dtype, ACROSS * BLOCK)
+                    py = ti.Vector.zero(variant.position_dtype, DOWN * BLOCK)
                     silhouette = ti.Vector.zero(dtype, PIXELS)
-                    reference = ti.Vector.zero(dtype, PIXELS)
-                    total = ti.Vector.zero(dtype, PIXELS)
-                    depth_sum = ti.Vector.zero(dtype, PIXELS)
-                    nearest = ti.Vector.zero(ti.i32, PIXELS)
+                    reference = ti.Vector.zero(dtype, if_colored)
+                    total = ti.Vector.zero(dtype, if_soft)
+                    depth_sum = ti.Vector.zero(dtype, if_soft)
+                    nearest = ti.Vector.zero(ti.i32, if_hard)
                     sums = [ti.Vector.zero(dtype, PIXELS) for _ in ti.static(range(channels))]
                     # Of eight pixels: what a texture that is read one by one needs of them.
                     lanes = [ti.Vector.zero(dtype, BLOCK) for _ in ti.static(range(4))]
+                    exact = ti.cast(shorter, variant.position_dtype)
+                    place_lanes(tile, height, width, exact, px, py)
                     for i in range(PIXELS):
-                        r = tile_row * TILE + pixel_row(i)
-                        c = tile_column * TILE + pixel_column(i)
-                        px[i], py[i] = pixel_center(
-                            r, c, height, width, ti.cast(shorter, variant.position_dtype)
-                        )
                         silhouette[i] = nothing
                         if ti.static(color == "softmax"):
                             reference[i] = background_depth
@@ -125,18 +193,21 @@ def forward_kernel(variant: Variant) -> Any:
                             reference[i] = beyond
                             nearest[i] = -1
                     if ti.static(channels > 0):
-                        for row in range(rows):
-                            q = first_pixel + row * width
-                            for column in range(columns):
-                                behind = q + column if background_rows > 1 else 0
+                        for row in range(tile.rows):
+                            q = tile.first_pixel + row * width
+                            for column in range(tile.columns):
+                                row_behind = q + column if background_rows > 1 else 0
                                 for ch in ti.static(range(channels)):
-                                    sums[ch][pixel_index(row, column)] = background[behind, ch]
+                                    sums[ch][pixel_index(row, column)] = background[row_behind, ch]
+                    zero = ti.cast(0.0, dtype)
                     awake = ALL_BLOCKS
-                    limits = ti.Vector([1e30 for _ in ti.static(range(BLOCKS))], dtype)
-                    for entry in range(tile_start[tile], tile_start[tile + 1]):
+                    limits = ti.Vector.zero(dtype, BLOCKS)
+                    for block in range(BLOCKS):
+                        limits[block] = 1e30
+                    for entry in range(first_entry, end_entry):
                         # Now and then: where the transparency is 0 it stays so, and what is hidden
                         # there will not be seen again.
-                        if (entry - tile_start[tile]) % LOOK == LOOK - 1:
+                        if (entry - first_entry) & (LOOK - 1) == LOOK - 1:
                             if ti.static(alpha == "prod"):
                                 awake = nonzero_blocks(silhouette)
                             if ti.static(color == "softmax"):
@@ -153,13 +224,20 @@ def forward_kernel(variant: Variant) -> Any:
                             hidden = hidden_blocks(limits, face.z)
                         elif ti.static(color == "none"):
                             live &= awake
-                        for k in range(list_blocks(live & ~hidden, blocks)):
+                        left = live & ~hidden
+                        while left != 0:
+                            # Masked, so that LLVM knows that the sums below cannot wrap.
+                            block = first_block(left) & (BLOCKS - 1)
+                            left &= left - 1
+                            block_column, block_row = lanes_of(block)
                             for lane in range(BLOCK):
-                                # Masked, so that LLVM knows that the sum cannot wrap.
-                                i = (blocks[k] & (BLOCKS - 1)) * BLOCK + lane
-                                p = ti.Vector([px[i], py[i]])
+                                i = block * BLOCK + lane
+                                p = ti.Vector([px[block_column + lane], py[block_row + lane]])
+                                behind = zero
+                                if ti.static(color != "none"):
+                                    behind = reference[i]
                                 covered, nearer, old, new, front, depth, u0, u1, u2 = blend_in(
-                                    p, face, silhouette[i], reference[i],
+                                    p, face, silhouette[i], behind,
                                     inverse_sigma, reach2, tau, inverse_tau, near, far,
                                 )  # fmt: skip
                                 silhouette[i] = covered
@@ -179,7 +257,7 @@ def forward_kernel(variant: Variant) -> Any:
                                         sums[ch][i] = sums[ch][i] * old + new * value
                             if ti.static(textured > 0):
                                 for lane in range(BLOCK):
-                                    i = (blocks[k] & (BLOCKS - 1)) * BLOCK + lane
+                                    i = block * BLOCK + lane
                                     old, new = lanes[0][lane], lanes[1][lane]
                                     # What adds nothing fades nothing either.
                                     if new > 0.0:
@@ -192,12 +270,17 @@ def forward_kernel(variant: Variant) -> Any:
                                         for ch in ti.static(range(channels)):
                                             sums[ch][i] = sums[ch][i] * old + new * value[ch]
                         if ti.static(color == "softmax"):
-                            for k in range(list_blocks(live & hidden & awake, blocks)):
+                            left = live & hidden & awake
+                            while left != 0:
+                                # Masked, so that LLVM knows that the sums below cannot wrap.
+                                block = first_block(left) & (BLOCKS - 1)
+                                left &= left - 1
+                                block_column, block_row = lanes_of(block)
                                 for lane in range(BLOCK):
-                                    i = (blocks[k] & (BLOCKS - 1)) * BLOCK + lane
-                                    p = ti.Vector([px[i], py[i]])
+                                    i = block * BLOCK + lane
+                                    p = ti.Vector([px[block_column + lane], py[block_row + lane]])
                                     covered, _r, _o, _n, _f, _d, _u0, _u1, _u2 = blend_in_outline(
-                                        p, face, silhouette[i], reference[i],
+                                        p, face, silhouette[i], zero,
                                         inverse_sigma, reach2, tau, inverse_tau, near, far,
                                     )  # fmt: skip
                                     silhouette[i] = covered
@@ -207,25 +290,27 @@ def forward_kernel(variant: Variant) -> Any:
                             depth_sum[i] *= inverse_total
                             for ch in ti.static(range(channels)):
                                 sums[ch][i] *= inverse_total
-                    for row in range(rows):
-                        for column in range(columns):
-                            i = pixel_index(row, column)
-                            q = first_pixel + row * width + column
-                            state[q, 0] = silhouette[i]
-                            if ti.static(alpha == "prod"):
-                                alpha_out[q] = 1.0 - silhouette[i]
+                    for row in range(tile.rows):
+                        for four in range((tile.columns + WIDTH - 1) // WIDTH):
+                            q = tile.first_pixel + row * width + four * WIDTH
+                            i = pixel_index(row, 0) + four * BLOCK
+                            there = tile.columns - four * WIDTH
+                            # Unrolled: four neighbours are one vector.
+                            if there >= WIDTH:
+                                for k in ti.static(range(WIDTH)):
+                                    write_pixel(
+                                        q + k, i + k, n_pixels, far,
+                                        silhouette, reference, total, depth_sum, nearest, sums,
+                                        alpha_out, image, depth_out, state, winner,
+                                    )  # fmt: skip
                             else:
-                                alpha_out[q] = silhouette[i]
-                            if ti.static(color == "softmax"):
-                                state[q, 1] = reference[i]
-                                state[q, 2] = total[i]
-                                depth_out[q] = depth_sum[i]
-                            elif ti.static(color == "hard"):
-                                winner[q] = nearest[i]
-                                depth_out[q] = ti.select(nearest[i] >= 0, reference[i], far)
-                            for ch in ti.static(range(channels)):
-                                image[q, ch] = sums[ch][i]
-                    work = ti.atomic_add(queue[0], 1)
+                                for k in range(there):
+                                    write_pixel(
+                                        q + k, i + k, n_pixels, far,
+                                        silhouette, reference, total, depth_sum, nearest, sums,
+                                        alpha_out, image, depth_out, state, winner,
+                                    )  # fmt: skip
+                    work = next_task(progress, 0)
 
     return forward
 
@@ -234,7 +319,7 @@ def forward_kernel(variant: Variant) -> Any:
 def adjoint_kernel(
     variant: Variant, geometry: bool, attributes_too: bool, softness: bool, texels_too: bool
 ) -> Any:
-    """Return the kernel that turns image gradients into one gradient slot a tile entry.
+    """Return the kernel that pulls image gradients back: to one slot a tile entry, then to faces.
 
     Args:
         variant: As for the forward kernel.
@@ -251,8 +336,37 @@ def adjoint_kernel(
         dtype, variant.lookup, channels, textured, unroll=False
     )
     nonzero_blocks = nonzero_blocks_function(dtype)
+    sum_corners, sum_attributes = gather_functions(dtype, color != "none")
     width_slot = variant.slot_width
+    if_soft, if_hard, if_colored = array_lengths(variant)
     sight = vanishing(dtype) + 1.0
+
+    @ti.func
+    def read_pixel(
+        q, i, n_pixels,
+        reference: ti.template(), inverse_total: ti.template(), nearest: ti.template(),
+        g_alpha: ti.template(), g_depth: ti.template(), g_mean: ti.template(), g: ti.template(),
+        image: ti.template(), depth_in: ti.template(), state: ti.template(),
+        winner: ti.template(), d_alpha: ti.template(), d_image: ti.template(),
+        d_depth_in: ti.template(),
+    ):  # fmt: skip
+        """Load the image's pixel q as the tile's pixel i."""
+        g_alpha[i] = d_alpha[q]
+        if ti.static(variant.alpha == "prod"):
+            g_alpha[i] *= state[q]
+        if ti.static(color == "softmax"):
+            reference[i] = state[n_pixels + q]
+            inverse_total[i] = state[2 * n_pixels + q]
+        if ti.static(color == "hard"):
+            nearest[i] = winner[q]
+        if ti.static(color != "none"):
+            g_depth[i] = d_depth_in[q]
+            mean = d_depth_in[q] * depth_in[q]
+            for ch in ti.static(range(channels)):
+                g[ch][i] = d_image[q, ch]
+                mean += d_image[q, ch] * image[q, ch]
+            # What the pixel's colour and depth say to every weight alike.
+            g_mean[i] = mean
 
     @ti.kernel
     def adjoint(
@@ -275,12 +389,18 @@ def adjoint_kernel(
         far: dtype,
         image: array(dtype, 2),  # [B * H * W, C] what forward returned
         depth_in: array(dtype, 1),  # [B * H * W] what forward returned
-        state: array(dtype, 2),  # [B * H * W, STATE]
+        state: array(dtype, 1),  # see `types.STATE`
         winner: array(ti.i32, 1),  # [B * H * W]
         d_alpha: array(dtype, 1),  # [B * H * W]
         d_image: array(dtype, 2),  # [B * H * W, C]
         d_depth_in: array(dtype, 1),  # [B * H * W]
-        slots: array(dtype, 2),  # [K, variant.slot_width] out
+        n_faces: ti.i32,  # N
+        n_attributes: ti.i32,  # M
+        face_start: array(ti.i32, 1),  # [N + 1] first slot of each face
+        slots: array(dtype, 2),  # [K, variant.slot_width] scratch
+        more: ti.i32,  # whether to add to what is in the next two
+        d_corners: array(dtype, 3),  # [N, 3, 3] out
+        d_attributes: array(dtype, 3),  # [M, 3, C + texture coordinates] out
         d_softness: array(dtype, 2),  # [tiles of the band, 2] out: see `blend_in_adjoint`
         texels: array(dtype, 2),  # [X, textured channels]
         maps: array(ti.i32, 1),  # of each attribute record where its map begins here; maps
@@ -288,70 +408,53 @@ def adjoint_kernel(
         first_tile_row: ti.i32,  # of the band that is worked on
         end_tile_row: ti.i32,
         n_workers: ti.i32,
-        queue: array(ti.i32, 1),  # [1] next tile of the band; zero before
+        progress: array(ti.i32, 1),  # [counters(1 or 2)] zeros
     ):
-        tile_columns = (width + TILE - 1) // TILE
-        tile_rows = (height + TILE - 1) // TILE
-        tiles_per_band = (end_tile_row - first_tile_row) * tile_columns
+        tiles_per_band = (end_tile_row - first_tile_row) * ((width + TILE - 1) // TILE)
+        n_pixels = n_views * height * width
         for worker in range(n_workers * TASK):
             if worker % TASK == 0:
-                work = ti.atomic_add(queue[0], 1)
+                work = next_task(progress, 0)
                 while work < n_views * tiles_per_band:
-                    b, rest = work // tiles_per_band, work % tiles_per_band
-                    tile_row = first_tile_row + rest // tile_columns
-                    tile_column = rest % tile_columns
-                    tile = (b * tile_rows + tile_row) * tile_columns + tile_column
-                    rows = ti.min(height - tile_row * TILE, TILE)
-                    columns = ti.min(width - tile_column * TILE, TILE)
-                    first_pixel = (b * height + tile_row * TILE) * width + tile_column * TILE
-                    blocks = ti.Vector.zero(ti.i32, BLOCKS)
-                    px = ti.Vector.zero(variant.position_dtype, PIXELS)
-                    py = ti.Vector.zero(variant.position_dtype, PIXELS)
-                    clear = ti.Vector.zero(dtype, PIXELS)
-                    reference = ti.Vector.zero(dtype, PIXELS)
-                    inverse_total = ti.Vector.zero(dtype, PIXELS)
-                    nearest = ti.Vector.zero(ti.i32, PIXELS)
+                    tile = place_tile(work, tiles_per_band, first_tile_row, height, width)
+                    b = tile.view
+                    first_entry, end_entry = tile_start[tile.index], tile_start[tile.index + 1]
+                    px = ti.Vector.zero(variant.position_dtype, ACROSS * BLOCK)
+                    py = ti.Vector.zero(variant.position_dtype, DOWN * BLOCK)
+                    reference = ti.Vector.zero(dtype, if_soft)
+                    inverse_total = ti.Vector.zero(dtype, if_soft)
+                    nearest = ti.Vector.zero(ti.i32, if_hard)
                     g_alpha = ti.Vector.zero(dtype, PIXELS)
-                    g_depth = ti.Vector.zero(dtype, PIXELS)
-                    g_mean = ti.Vector.zero(dtype, PIXELS)
-                    to_outline = ti.Vector.zero(dtype, PIXELS)
-                    pull = ti.Vector.zero(dtype, PIXELS)
+                    g_depth = ti.Vector.zero(dtype, if_colored)
+                    g_mean = ti.Vector.zero(dtype, if_colored)
                     g = [ti.Vector.zero(dtype, PIXELS) for _ in ti.static(range(channels))]
                     # Of eight pixels: the weight, u0, u1, u2, what is seen; dL/d(attributes).
                     lanes = [ti.Vector.zero(dtype, BLOCK) for _ in ti.static(range(5))]
                     d_here = [ti.Vector.zero(dtype, BLOCK) for _ in ti.static(range(attributes_in))]
-                    for i in range(PIXELS):
-                        r = tile_row * TILE + pixel_row(i)
-                        c = tile_column * TILE + pixel_column(i)
-                        px[i], py[i] = pixel_center(
-                            r, c, height, width, ti.cast(shorter, variant.position_dtype)
-                        )
+                    exact = ti.cast(shorter, variant.position_dtype)
+                    place_lanes(tile, height, width, exact, px, py)
                     # An empty tile reads nothing.
-                    for row in range(rows if tile_start[tile] < tile_start[tile + 1] else 0):
-                        for column in range(columns):
-                            i = pixel_index(row, column)
-                            q = first_pixel + row * width + column
-                            g_alpha[i] = d_alpha[q]
-                            clear[i] = state[q, 0]
-                            to_outline[i] = ti.abs(d_alpha[q])
-                            if ti.static(variant.alpha == "prod"):
-                                to_outline[i] *= ti.abs(state[q, 0])
-                            pull[i] = to_outline[i]
-                            if ti.static(color == "softmax"):
-                                reference[i] = state[q, 1]
-                                inverse_total[i] = state[q, 2]
-                            if ti.static(color == "hard"):
-                                nearest[i] = winner[q]
-                            if ti.static(color != "none"):
-                                g_depth[i] = d_depth_in[q]
-                                pull[i] += ti.abs(d_depth_in[q])
-                                mean = d_depth_in[q] * depth_in[q]
-                                for ch in ti.static(range(channels)):
-                                    g[ch][i] = d_image[q, ch]
-                                    pull[i] += ti.abs(d_image[q, ch])
-                                    mean += d_image[q, ch] * image[q, ch]
-                                # What the pixel's colour and depth say to every weight alike.
-                                g_mean[i] = mean
+                    for row in range(tile.rows if first_entry < end_entry else 0):
+                        for four in range((tile.columns + WIDTH - 1) // WIDTH):
+                            q = tile.first_pixel + row * width + four * WIDTH
+                            i = pixel_index(row, 0) + four * BLOCK
+                            there = tile.columns - four * WIDTH
+                            if there >= WIDTH:
+                                for k in ti.static(range(WIDTH)):
+                                    read_pixel(
+                                        q + k, i + k, n_pixels,
+                                        reference, inverse_total, nearest, g_alpha, g_depth,
+                                        g_mean, g, image, depth_in, state, winner, d_alpha,
+                                        d_image, d_depth_in,
+                                    )  # fmt: skip
+                            else:
+                                for k in range(there):
+                                    read_pixel(
+                                        q + k, i + k, n_pixels,
+                                        reference, inverse_total, nearest, g_alpha, g_depth,
+                                        g_mean, g, image, depth_in, state, winner, d_alpha,
+                                        d_image, d_depth_in,
+                                    )  # fmt: skip
                     if ti.static(color == "softmax"):
                         for i in range(PIXELS):
                             # Pixels outside the image have no sum; no face is drawn there.
@@ -361,12 +464,16 @@ def adjoint_kernel(
                     zero = ti.cast(0.0, dtype)
                     to_sigma, to_gamma = zero, zero
                     # Pixels whose gradients are all 0 give 0 to every face.
-                    awake = nonzero_blocks(pull)
-                    outlined = nonzero_blocks(to_outline)
+                    outlined = nonzero_blocks(g_alpha)
+                    awake = outlined
+                    if ti.static(color != "none"):
+                        awake |= nonzero_blocks(g_depth)
+                        for ch in ti.static(range(channels)):
+                            awake |= nonzero_blocks(g[ch])
                     limits = ti.Vector.zero(dtype, BLOCKS)
                     if ti.static(color == "softmax"):
                         limits_of_sight(reference, sight * tau, limits)
-                    for entry in range(tile_start[tile], tile_start[tile + 1]):
+                    for entry in range(first_entry, end_entry):
                         n = entry_face[entry]
                         m = views[b, 1] + n - views[b, 0]
                         face = read_record(records, n)
@@ -377,19 +484,30 @@ def adjoint_kernel(
                         live, hidden = entry_blocks[entry] & awake, 0
                         if ti.static(color == "softmax"):
                             hidden = hidden_blocks(limits, face.z)
-                        for k in range(list_blocks(live & ~hidden, blocks)):
+                        left = live & ~hidden
+                        while left != 0:
+                            # Masked, so that LLVM knows that the sums below cannot wrap.
+                            block = first_block(left) & (BLOCKS - 1)
+                            left &= left - 1
+                            block_column, block_row = lanes_of(block)
                             if ti.static(textured > 0):
                                 for lane in range(BLOCK):
-                                    i = (blocks[k] & (BLOCKS - 1)) * BLOCK + lane
+                                    i = block * BLOCK + lane
+                                    behind, share, chosen = zero, zero, False
+                                    if ti.static(color == "softmax"):
+                                        behind, share = reference[i], inverse_total[i]
+                                    if ti.static(color == "hard"):
+                                        chosen = nearest[i] == n
                                     weight, u0, u1, u2 = weigh(
-                                        ti.Vector([px[i], py[i]]), face,
-                                        reference[i], inverse_total[i], nearest[i] == n,
+                                        ti.Vector([px[block_column + lane], py[block_row + lane]]),
+                                        face,
+                                        behind, share, chosen,
                                         inverse_sigma, reach2, tau, inverse_tau, near, far,
                                     )  # fmt: skip
                                     lanes[0][lane], lanes[1][lane] = weight, u0
                                     lanes[2][lane], lanes[3][lane] = u1, u2
                                 for lane in range(BLOCK):
-                                    i = (blocks[k] & (BLOCKS - 1)) * BLOCK + lane
+                                    i = block * BLOCK + lane
                                     here = ti.Vector.zero(dtype, attributes_in)
                                     pulled = ti.Vector.zero(dtype, attributes_in)
                                     seen = zero
@@ -414,9 +532,16 @@ def adjoint_kernel(
                                     for a in ti.static(range(attributes_in)):
                                         d_here[a][lane] = pulled[a]
                             for lane in range(BLOCK):
-                                # Masked, so that LLVM knows that the sum cannot wrap.
-                                i = (blocks[k] & (BLOCKS - 1)) * BLOCK + lane
-                                p = ti.Vector([px[i], py[i]])
+                                i = block * BLOCK + lane
+                                p = ti.Vector([px[block_column + lane], py[block_row + lane]])
+                                behind, share, chosen = zero, zero, False
+                                to_depth, to_all = zero, zero
+                                if ti.static(color == "softmax"):
+                                    behind, share = reference[i], inverse_total[i]
+                                if ti.static(color == "hard"):
+                                    chosen = nearest[i] == n
+                                if ti.static(color != "none"):
+                                    to_depth, to_all = g_depth[i], g_mean[i]
                                 # g_k: the image gradient along the attributes of corner k.
                                 g0, g1, g2, seen = zero, zero, zero, lanes[4][lane]
                                 d_value = [
@@ -434,8 +559,7 @@ def adjoint_kernel(
                                     d0, d1, d2, d3, d4, d5, d_z0, d_z1, d_z2,
                                     weight, u0, u1, u2, d_sigma, d_gamma,
                                 ) = blend_in_adjoint(
-                                    p, face, clear[i], reference[i], inverse_total[i],
-                                    nearest[i] == n, g_alpha[i], g_depth[i], g_mean[i],
+                                    p, face, behind, share, chosen, g_alpha[i], to_depth, to_all,
                                     g0, g1, g2, seen,
                                     inverse_sigma, reach2, tau, inverse_tau, near, far,
                                 )  # fmt: skip
@@ -460,15 +584,20 @@ def adjoint_kernel(
                                     to_sigma += d_sigma
                                     to_gamma += d_gamma
                         if ti.static(color == "softmax"):
-                            for k in range(list_blocks(live & hidden & outlined, blocks)):
+                            left = live & hidden & outlined
+                            while left != 0:
+                                # Masked, so that LLVM knows that the sums below cannot wrap.
+                                block = first_block(left) & (BLOCKS - 1)
+                                left &= left - 1
+                                block_column, block_row = lanes_of(block)
                                 for lane in range(BLOCK):
-                                    i = (blocks[k] & (BLOCKS - 1)) * BLOCK + lane
-                                    p = ti.Vector([px[i], py[i]])
+                                    i = block * BLOCK + lane
+                                    p = ti.Vector([px[block_column + lane], py[block_row + lane]])
                                     (
                                         d0, d1, d2, d3, d4, d5, _z0, _z1, _z2,
                                         _w, _u0, _u1, _u2, d_sigma, _g,
                                     ) = outline_adjoint(
-                                        p, face, clear[i], zero, zero, False, g_alpha[i],
+                                        p, face, zero, zero, False, g_alpha[i],
                                         zero, zero, zero, zero, zero, zero,
                                         inverse_sigma, reach2, tau, inverse_tau, near, far,
                                     )  # fmt: skip
@@ -489,6 +618,23 @@ def adjoint_kernel(
                     if ti.static(softness):
                         d_softness[work, 0] = to_sigma
                         d_softness[work, 1] = to_gamma
-                    work = ti.atomic_add(queue[0], 1)
+                    finish_task(progress, 0)
+                    work = next_task(progress, 0)
+                if ti.static(geometry or attributes_too):
+                    await_tasks(progress, 0, n_views * tiles_per_band)
+                    part = next_task(progress, 1)
+                    while part < PARTS:
+                        if ti.static(geometry):
+                            for n in range(n_faces * part // PARTS, n_faces * (part + 1) // PARTS):
+                                sum_corners(n, face_start, slots, more, d_corners)
+                        if ti.static(attributes_too):
+                            for m in range(
+                                n_attributes * part // PARTS, n_attributes * (part + 1) // PARTS
+                            ):
+                                sum_attributes(
+                                    m, n_attributes, n_faces // ti.max(n_attributes, 1), face_start, slots,
+                                    attributes_in, more, d_attributes,
+                                )  # fmt: skip
+                        part = next_task(progress, 1)
 
     return adjoint

@@ -13,7 +13,9 @@ import taichi as ti
 from taichi_softras.kernels.fragment import Variant, fragment_functions, pixel_center
 from taichi_softras.kernels.setup import read_record
 from taichi_softras.kernels.texture import texture_functions
-from taichi_softras.kernels.types import PIXELS, TILE, array
+from taichi_softras.kernels.types import GPU_TILE, array
+
+TILE, PIXELS = GPU_TILE, GPU_TILE * GPU_TILE
 
 BLOCK = 64
 """Threads of a block: two warps of an NVIDIA GPU, one wave of an AMD one."""
@@ -53,7 +55,7 @@ def forward_kernel(variant: Variant) -> Any:
         alpha_out: array(dtype, 1),  # [B * H * W] out
         image: array(dtype, 2),  # [B * H * W, C] out
         depth_out: array(dtype, 1),  # [B * H * W] out
-        state: array(dtype, 2),  # [B * H * W, STATE] out: transparency, reference depth, sum
+        state: array(dtype, 1),  # out: see `types.STATE`
         winner: array(ti.i32, 1),  # [B * H * W] out: nearest face, -1 if none (hard colour only)
         texels: array(dtype, 2),  # [X, textured channels]
         maps: array(ti.i32, 1),  # of each attribute record where its map begins here; maps
@@ -63,6 +65,7 @@ def forward_kernel(variant: Variant) -> Any:
         columns = (width + TILE - 1) // TILE
         tile_rows = (height + TILE - 1) // TILE
         tiles_per_band = (end_tile_row - first_tile_row) * columns
+        n_pixels = n_views * height * width
         ti.loop_config(block_dim=BLOCK)
         for thread in range(n_views * tiles_per_band * PIXELS):
             work, i = thread // PIXELS, thread % PIXELS
@@ -118,15 +121,15 @@ def forward_kernel(variant: Variant) -> Any:
                                     + u2 * (attributes[m, 2, ch] - c0)
                                 )
                                 sums[ch] = sums[ch] * old + new * value
-                state[q, 0] = silhouette
+                state[q] = silhouette
                 if ti.static(alpha == "prod"):
                     alpha_out[q] = 1.0 - silhouette
                 else:
                     alpha_out[q] = silhouette
                 if ti.static(color == "softmax"):
                     inverse_total = 1.0 / total
-                    state[q, 1] = reference
-                    state[q, 2] = total
+                    state[n_pixels + q] = reference
+                    state[2 * n_pixels + q] = total
                     depth_out[q] = depth_sum * inverse_total
                     for ch in ti.static(range(channels)):
                         image[q, ch] = sums[ch] * inverse_total
@@ -141,15 +144,15 @@ def forward_kernel(variant: Variant) -> Any:
 
 def pixel_width(channels: int) -> int:
     """Numbers that the adjoint reads of a pixel, see `pixel_kernel`."""
-    return 6 + channels
+    return 5 + channels
 
 
 @cache
 def pixel_kernel(variant: Variant) -> Any:
     """Return the kernel that puts what the adjoint reads of a pixel into one row.
 
-    Layout: silhouette number, reference depth, 1 / sum of weights, dL/d(alpha), dL/d(depth), what
-    colour and depth say to every weight alike; then dL/d(image).
+    Layout: dL/d(alpha), times the transparency if alpha is a product; reference depth; 1 / sum of
+    weights; dL/d(depth); what colour and depth say to every weight alike; then dL/d(image).
     """
     dtype, channels, color = variant.dtype, variant.channels, variant.color
 
@@ -158,25 +161,26 @@ def pixel_kernel(variant: Variant) -> Any:
         n_pixels: ti.i32,
         image: array(dtype, 2),  # [P, C] what forward returned
         depth: array(dtype, 1),  # [P] what forward returned
-        state: array(dtype, 2),  # [P, STATE]
+        state: array(dtype, 1),  # see `types.STATE`
         d_alpha: array(dtype, 1),  # [P]
         d_image: array(dtype, 2),  # [P, C]
         d_depth: array(dtype, 1),  # [P]
-        pixels: array(dtype, 2),  # [P, 6 + C] out
+        pixels: array(dtype, 2),  # [P, 5 + C] out
     ):
         for q in range(n_pixels):
-            pixels[q, 0] = state[q, 0]
-            pixels[q, 3] = d_alpha[q]
+            pixels[q, 0] = d_alpha[q]
+            if ti.static(variant.alpha == "prod"):
+                pixels[q, 0] *= state[q]
             if ti.static(color == "softmax"):
-                pixels[q, 1] = state[q, 1]
-                pixels[q, 2] = 1.0 / state[q, 2]
+                pixels[q, 1] = state[n_pixels + q]
+                pixels[q, 2] = 1.0 / state[2 * n_pixels + q]
             if ti.static(color != "none"):
-                pixels[q, 4] = d_depth[q]
+                pixels[q, 3] = d_depth[q]
                 mean = d_depth[q] * depth[q]
                 for ch in ti.static(range(channels)):
-                    pixels[q, 6 + ch] = d_image[q, ch]
+                    pixels[q, 5 + ch] = d_image[q, ch]
                     mean += d_image[q, ch] * image[q, ch]
-                pixels[q, 5] = mean
+                pixels[q, 4] = mean
 
     return pack_pixels
 
@@ -216,7 +220,7 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
         inverse_tau: dtype,
         near: dtype,
         far: dtype,
-        pixels: array(dtype, 2),  # [B * H * W, 6 + C] see `pixel_kernel`
+        pixels: array(dtype, 2),  # [B * H * W, 5 + C] see `pixel_kernel`
         winner: array(ti.i32, 1),  # [B * H * W] with hard colour
         slots: array(dtype, 2),  # [K, variant.slot_width] out
         d_softness: array(dtype, 2),  # [K, 2] out: see `blend_in_adjoint`
@@ -255,9 +259,9 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                     if ti.static(color == "hard"):
                         chosen = winner[q] == n
                     if ti.static(color != "none"):
-                        g_depth, g_mean = pixels[q, 4], pixels[q, 5]
+                        g_depth, g_mean = pixels[q, 3], pixels[q, 4]
                         for ch in ti.static(range(channels)):
-                            g[ch] = pixels[q, 6 + ch]
+                            g[ch] = pixels[q, 5 + ch]
                         if ti.static(textured > 0):
                             weight, u0, u1, u2 = weigh(
                                 ti.Vector([x, y]), face, reference, inverse_total, chosen,
@@ -280,8 +284,8 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                         d0, d1, d2, d3, d4, d5, d_z0, d_z1, d_z2,
                         weight, u0, u1, u2, d_sigma, d_gamma,
                     ) = blend_in_adjoint(
-                        ti.Vector([x, y]), face, pixels[q, 0], reference, inverse_total, chosen,
-                        pixels[q, 3], g_depth, g_mean, g0, g1, g2, seen,
+                        ti.Vector([x, y]), face, reference, inverse_total, chosen,
+                        pixels[q, 0], g_depth, g_mean, g0, g1, g2, seen,
                         inverse_sigma, reach2, tau, inverse_tau, near, far,
                     )  # fmt: skip
                     if ti.static(geometry):
@@ -344,7 +348,7 @@ def texel_kernel(variant: Variant) -> Any:
         inverse_tau: dtype,
         near: dtype,
         far: dtype,
-        pixels: array(dtype, 2),  # [B * H * W, 6 + C] see `pixel_kernel`
+        pixels: array(dtype, 2),  # [B * H * W, 5 + C] see `pixel_kernel`
         winner: array(ti.i32, 1),  # [B * H * W] with hard colour
         maps: array(ti.i32, 1),  # of each attribute record where its map begins here; maps
         sums: array(ti.i32, 1),  # see `texture.add_exactly`
@@ -377,7 +381,7 @@ def texel_kernel(variant: Variant) -> Any:
                             + u2 * attributes[m, 2, a]
                         )
                     d_color = ti.Vector(
-                        [weight * pixels[q, 6 + ch] for ch in ti.static(range(channels))]
+                        [weight * pixels[q, 5 + ch] for ch in ti.static(range(channels))]
                     )
                     add_to_texels(maps, maps[m], here, d_color, sums)
 

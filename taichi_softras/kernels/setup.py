@@ -102,8 +102,8 @@ def view_of(views: ti.template(), n_views, n):
 
 
 @cache
-def setup_kernel(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any:
-    """Return the kernel that turns corners into records and pixel boxes.
+def setup_function(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any:
+    """Return the function that turns a face's corners into its record and pixel box.
 
     Args:
         dtype: Precision of the corners.
@@ -143,6 +143,43 @@ def setup_kernel(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any:
                 reason = CULLED
         return reason
 
+    @ti.func
+    def set_up(
+        corners: ti.template(), attributes: ti.template(), n, m, channels, height, width, reach,
+        records: ti.template(), boxes: ti.template(),
+    ):  # fmt: skip
+        """Set up face n, whose attributes are record m; return what `classify` says of it."""
+        p0 = ti.Vector([corners[n, 0, 0], corners[n, 0, 1]])
+        p1 = ti.Vector([corners[n, 1, 0], corners[n, 1, 1]])
+        p2 = ti.Vector([corners[n, 2, 0], corners[n, 2, 1]])
+        area2 = cross2(p1 - p0, p2 - p0)
+        longest2 = ti.max(length2(p1 - p0), length2(p2 - p1), length2(p0 - p2))
+        reason = classify(corners, attributes, n, m, channels, area2, longest2)
+        boxes[n, 0], boxes[n, 1], boxes[n, 2], boxes[n, 3] = 0, -1, 0, -1
+        if reason == -1:
+            z = ti.Vector([corners[n, 0, 2], corners[n, 1, 2], corners[n, 2, 2]])
+            write_record(records, n, p0, p1, p2, area2, z, reach, distance == "barycentric")
+            low, high = ti.min(p0, p1, p2), ti.max(p0, p1, p2)
+            grow = ti.Vector([reach, reach])
+            if ti.static(distance == "barycentric"):
+                # All w_k > -reach: the triangle, 1 + 3 reach times as large.
+                center = (p0 + p1 + p2) / 3.0
+                grow = 3.0 * reach * ti.max(high - center, center - low)
+            low -= grow
+            high += grow
+            shorter = ti.min(height, width)
+            boxes[n, 0], boxes[n, 1] = pixel_range(low[0], high[0], width, shorter)
+            boxes[n, 2], boxes[n, 3] = pixel_range(-high[1], -low[1], height, shorter)
+        return reason
+
+    return set_up
+
+
+@cache
+def setup_kernel(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any:
+    """Return the kernel that sets up all faces on a GPU; arguments as of `setup_function`."""
+    set_up = setup_function(dtype, distance, cull, any_depth)
+
     @ti.kernel
     def setup(
         corners: array(dtype, 3),  # [N, 3, 3] x, y in NDC, view depth
@@ -158,33 +195,15 @@ def setup_kernel(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any:
         boxes: array(ti.i32, 2),  # [N, 4] out: first and last column, first and last row
         skipped: array(ti.i32, 1),  # [3] out: faces left out, by reason
     ):
-        shorter = ti.min(height, width)
         for reason in range(3):
             skipped[reason] = 0
         for n in range(n_faces):
             b = view_of(views, n_views, n)
-            p0 = ti.Vector([corners[n, 0, 0], corners[n, 0, 1]])
-            p1 = ti.Vector([corners[n, 1, 0], corners[n, 1, 1]])
-            p2 = ti.Vector([corners[n, 2, 0], corners[n, 2, 1]])
-            area2 = cross2(p1 - p0, p2 - p0)
-            longest2 = ti.max(length2(p1 - p0), length2(p2 - p1), length2(p0 - p2))
             m = views[b, 1] + n - views[b, 0]
-            reason = classify(corners, attributes, n, m, channels, area2, longest2)
-            boxes[n, 0], boxes[n, 1], boxes[n, 2], boxes[n, 3] = 0, -1, 0, -1
-            if reason == -1:
-                z = ti.Vector([corners[n, 0, 2], corners[n, 1, 2], corners[n, 2, 2]])
-                write_record(records, n, p0, p1, p2, area2, z, reach, distance == "barycentric")
-                low, high = ti.min(p0, p1, p2), ti.max(p0, p1, p2)
-                grow = ti.Vector([reach, reach])
-                if ti.static(distance == "barycentric"):
-                    # All w_k > -reach: the triangle, 1 + 3 reach times as large.
-                    center = (p0 + p1 + p2) / 3.0
-                    grow = 3.0 * reach * ti.max(high - center, center - low)
-                low -= grow
-                high += grow
-                boxes[n, 0], boxes[n, 1] = pixel_range(low[0], high[0], width, shorter)
-                boxes[n, 2], boxes[n, 3] = pixel_range(-high[1], -low[1], height, shorter)
-            elif reason != CULLED:
+            reason = set_up(
+                corners, attributes, n, m, channels, height, width, reach, records, boxes
+            )
+            if 0 <= reason < CULLED:
                 skipped[reason] += 1
 
     return setup

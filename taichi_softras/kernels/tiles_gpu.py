@@ -12,7 +12,9 @@ import taichi as ti
 from taichi_softras.kernels.scan import DIGIT_BITS, DIGITS, RUN, scan
 from taichi_softras.kernels.setup import view_of
 from taichi_softras.kernels.tiles import reaches_tile
-from taichi_softras.kernels.types import TILE, array
+from taichi_softras.kernels.types import GPU_TILE, array
+
+TILE = GPU_TILE
 
 
 @cache
@@ -39,7 +41,7 @@ def entry_kernels(dtype: Any) -> tuple[Any, Any]:
                     ti.min(boxes[n, 3] // TILE + 1, end_tile_row),
                 ):
                     for tile_x in range(boxes[n, 0] // TILE, boxes[n, 1] // TILE + 1):
-                        if reaches_tile(records, n, tile_x, tile_y, height, width):
+                        if reaches_tile(records, n, tile_x, tile_y, height, width, TILE):
                             entries += 1
             face_start[n] = entries
         scan(face_start, n_faces, scratch)
@@ -71,7 +73,7 @@ def entry_kernels(dtype: Any) -> tuple[Any, Any]:
                     ti.min(boxes[n, 3] // TILE + 1, end_tile_row),
                 ):
                     for tile_x in range(boxes[n, 0] // TILE, boxes[n, 1] // TILE + 1):
-                        if reaches_tile(records, n, tile_x, tile_y, height, width):
+                        if reaches_tile(records, n, tile_x, tile_y, height, width, TILE):
                             slot_face[entry] = n
                             slot_tile[entry] = tiles_before + tile_y * tile_columns + tile_x
                             slot[entry] = entry

@@ -5,11 +5,12 @@ from typing import Any
 
 import taichi as ti
 
-TILE = 8
-"""Side of a square tile in pixels; one row is one AVX register of float32."""
+CPU_TILE = 16
+"""Side of a square tile in pixels on CPUs: large ones make few entries, and costs go by entries and
+by blocks of eight pixels (`blocks`), which are small. A tile has as many as an int32 has bits."""
 
-PIXELS = TILE * TILE
-"""Pixels of a tile."""
+GPU_TILE = 8
+"""Side of a tile on GPUs, where every pixel of a tile visits every face of its list."""
 
 TASK = 512
 """Iterations that Taichi gives a CPU thread at the least: a task is that many, all but one idle."""
@@ -18,7 +19,8 @@ RECORD = 19
 """Numbers in a face record, see `setup.write_record`."""
 
 STATE = 3
-"""Numbers a pixel keeps for the adjoint: transparency or alpha, reference depth, sum of weights."""
+"""Planes of what pixels keep for the adjoint: transparency or alpha, then, with softmax colour
+only, reference depth and sum of weights. Pixel q has q, P + q and 2 P + q."""
 
 
 def array(dtype: Any, ndim: int) -> Any:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 from taichi_softras import runtime
 from taichi_softras.errors import ArgumentError
 from taichi_softras.fast_launch import launch
 from taichi_softras.kernels.scan import DIGITS, LARGEST, scan_scratch, sort_runs
 from taichi_softras.kernels.setup import setup_kernel
-from taichi_softras.kernels.tiles import tile_kernels
+from taichi_softras.kernels.tiles_cpu import COUNT, FILL, PROGRESS, SET_UP, binning_kernel
 from taichi_softras.kernels.tiles_gpu import entry_kernels, sort_kernels, sort_shifts
 from taichi_softras.kernels.types import RECORD
 from taichi_softras.pipeline.plan import Array, Memory, Plan, Scene
@@ -16,14 +17,23 @@ from taichi_softras.pipeline.plan import Array, Memory, Plan, Scene
 MOST_ENTRIES = 2**23
 """Longest lists of (tile, face) pairs: some 100 MB, and 200 to 800 MB of gradient slots."""
 
+MOST_REMEMBERED = 64
+"""Renderings whose lengths of lists are kept."""
 
-@dataclass(frozen=True)
-class Tiles:
-    """Faces by tile; see `kernels.tiles`."""
+
+class Faces(NamedTuple):
+    """What `kernels.setup` makes of corners."""
 
     records: Array  # [N, RECORD]
     boxes: Array  # [N, 4]
     skipped: Array  # [3]
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Faces by tile; see `kernels.tiles_cpu` and `kernels.tiles_gpu`."""
+
+    faces: Faces
     n_entries: int
     face_start: Array  # [N + 1]
     tile_start: Array | None  # [T + 1]
@@ -40,16 +50,21 @@ class Tiles:
 def bin_faces(plan: Plan, memory: Memory, scene: Scene) -> Tiles:
     """Set up faces and list them by tile; lists that are too long are left to `bands`."""
     n = plan.n_faces
-    records, boxes, skipped = memory.reals(n, RECORD), memory.integers(n, 4), memory.integers(3)
+    faces = Faces(memory.reals(n, RECORD), memory.integers(n, 4), memory.zeros(3))
+    rows = (0, plan.tiles[0])
+    if runtime.backend() == "cpu":
+        return _collect_on_cpu(plan, memory, scene, faces, rows, SET_UP)
     launch(
-        setup_kernel(
-            plan.variant.dtype, plan.variant.distance, plan.cull, plan.variant.shows != ""
-        ),
+        setup_kernel(*_setup_choices(plan)),
         scene.corners, scene.attributes, scene.views, plan.n_views, n, plan.variant.attributes,
-        *plan.extent, plan.reach,
-        records, boxes, skipped,
+        *plan.extent, plan.reach, *faces,
     )  # fmt: skip
-    return _collect(plan, memory, records, boxes, skipped, scene.views, (0, plan.tiles[0]))
+    return _collect_on_gpu(plan, memory, scene, faces, rows)
+
+
+def _setup_choices(plan: Plan) -> tuple[Any, str, str, bool]:
+    """What changes the code that sets up faces."""
+    return plan.variant.dtype, plan.variant.distance, plan.cull, plan.variant.shows != ""
 
 
 def bands(plan: Plan, memory: Memory, scene: Scene, tiles: Tiles) -> Iterator[tuple[Tiles, Memory]]:
@@ -63,56 +78,63 @@ def bands(plan: Plan, memory: Memory, scene: Scene, tiles: Tiles) -> Iterator[tu
     """
     if not tiles.bands:
         yield tiles, memory
+    on_cpu = runtime.backend() == "cpu"
     for rows in tiles.bands:
         scratch = memory.scratch()
-        yield (
-            _collect(plan, scratch, tiles.records, tiles.boxes, tiles.skipped, scene.views, rows),
-            scratch,
-        )
-
-
-def _collect(
-    plan: Plan,
-    memory: Memory,
-    records: Array,
-    boxes: Array,
-    skipped: Array,
-    views: Array,
-    rows: tuple[int, int],
-) -> Tiles:
-    """List the faces of some tile rows; only say how to part the rows if lists are too long."""
-    on_cpu = runtime.backend() == "cpu"
-    collect = _collect_on_cpu if on_cpu else _collect_on_gpu
-    return collect(plan, memory, records, boxes, skipped, views, rows)
+        if on_cpu:
+            yield _collect_on_cpu(plan, scratch, scene, tiles.faces, rows, COUNT), scratch
+        else:
+            yield _collect_on_gpu(plan, scratch, scene, tiles.faces, rows), scratch
 
 
 def _collect_on_cpu(
-    plan: Plan,
-    memory: Memory,
-    records: Array,
-    boxes: Array,
-    skipped: Array,
-    views: Array,
-    rows: tuple[int, int],
+    plan: Plan, memory: Memory, scene: Scene, faces: Faces, rows: tuple[int, int], begin: int
 ) -> Tiles:
+    """List the faces of some tile rows; only say how to part the rows if lists are too long.
+
+    Lists are as long as those of the last such rendering and a bit longer. If that does not do,
+    the launch stops after it has counted, and a second one fills lists of the right length.
+    """
     n, n_tiles = plan.n_faces, plan.n_tiles
     # Enough tasks to share, few enough that their counters stay small.
     n_chunks = max(1, min(8, 8 // plan.n_views))
-    count, scan, fill = tile_kernels(plan.variant.dtype)
-    frame = (records, boxes, views, plan.n_views, n_chunks, *plan.extent, *plan.tiles, *rows)
-    face_entries, chunk_entries = memory.integers(n), memory.integers(n_tiles, n_chunks)
-    launch(count, *frame, face_entries, chunk_entries)
+    kernel = binning_kernel(*_setup_choices(plan))
     face_start, tile_start = memory.integers(n + 1), memory.integers(n_tiles + 1)
-    total = memory.integers(1)
-    launch(scan, n, n_tiles, n_chunks, face_entries, face_start, chunk_entries, tile_start, total)
-    entries = memory.read_integer(total, 0)
-    tiles = Tiles(records, boxes, skipped, entries, face_start, tile_start, None, None, rows=rows)
-    if entries > MOST_ENTRIES and rows[1] - rows[0] > 1:
-        return replace(tiles, bands=_part(plan, memory, tiles))
-    _check(entries)
-    entry_face, entry_slot, entry_blocks = (memory.integers(entries) for _ in range(3))
-    launch(fill, *frame, face_start, chunk_entries, entry_face, entry_slot, entry_blocks)
-    return replace(tiles, entry_face=entry_face, entry_slot=entry_slot, entry_blocks=entry_blocks)
+    chunk_next, total = memory.integers(n_chunks * n_tiles), memory.integers(1)
+    likely = (n, plan.n_views, plan.size, rows)
+    capacity = min(_seen.get(likely, 0) * 5 // 4, MOST_ENTRIES)
+    entries = 0
+    while True:
+        lists = [memory.integers(capacity) for _ in range(3)]
+        launch(
+            kernel,
+            scene.corners, scene.attributes, scene.views, plan.n_views, n,
+            plan.variant.attributes, *plan.extent, plan.reach, *plan.tiles, *rows, n_chunks,
+            begin, capacity, *faces, face_start, chunk_next, tile_start, total, *lists,
+            runtime.thread_count(), memory.zeros(PROGRESS),
+        )  # fmt: skip
+        entries = memory.read_integer(total, 0)
+        if entries <= capacity:
+            break
+        if entries > MOST_ENTRIES and rows[1] - rows[0] > 1:
+            tiles = Tiles(faces, entries, face_start, tile_start, None, None, rows=rows)
+            return replace(tiles, bands=_part(plan, memory, tiles))
+        _check(entries)
+        begin, capacity = FILL, entries
+    _remember(likely, entries)
+    return Tiles(
+        faces, entries, face_start, tile_start, *lists[:2], entry_blocks=lists[2], rows=rows
+    )
+
+
+_seen: dict[Any, int] = {}
+"""Entries of the last renderings, by what they depend on most."""
+
+
+def _remember(likely: Any, entries: int) -> None:
+    if len(_seen) >= MOST_REMEMBERED:
+        _seen.clear()
+    _seen[likely] = entries
 
 
 def _part(plan: Plan, memory: Memory, tiles: Tiles) -> tuple[tuple[int, int], ...]:
@@ -137,26 +159,20 @@ def _part(plan: Plan, memory: Memory, tiles: Tiles) -> tuple[tuple[int, int], ..
 
 
 def _collect_on_gpu(
-    plan: Plan,
-    memory: Memory,
-    records: Array,
-    boxes: Array,
-    skipped: Array,
-    views: Array,
-    rows: tuple[int, int],
+    plan: Plan, memory: Memory, scene: Scene, faces: Faces, rows: tuple[int, int]
 ) -> Tiles:
     n, n_tiles = plan.n_faces, plan.n_tiles
     sort_pass, finish = sort_kernels()
-    face_start, entries = _count_on_gpu(plan, memory, records, boxes, rows)
-    tiles = Tiles(records, boxes, skipped, entries, face_start, None, None, None, rows=rows)
+    face_start, entries = _count_on_gpu(plan, memory, faces, rows)
+    tiles = Tiles(faces, entries, face_start, None, None, None, rows=rows)
     if entries > MOST_ENTRIES and rows[1] - rows[0] > 1:
-        return replace(tiles, bands=tuple(_halved(plan, memory, records, boxes, rows)))
+        return replace(tiles, bands=tuple(_halved(plan, memory, faces, rows)))
     _check(entries)
     _, emit = entry_kernels(plan.variant.dtype)
     frame = plan.extent
     slot_face, tile, slot = (memory.integers(entries) for _ in range(3))
     launch(
-        emit, records, boxes, views, plan.n_views, n, *frame, *plan.tiles, *rows,
+        emit, faces.records, faces.boxes, scene.views, plan.n_views, n, *frame, *plan.tiles, *rows,
         face_start, slot_face, tile, slot,
     )  # fmt: skip
     runs = sort_runs(entries)
@@ -174,25 +190,25 @@ def _collect_on_gpu(
 
 
 def _count_on_gpu(
-    plan: Plan, memory: Memory, records: Array, boxes: Array, rows: tuple[int, int]
+    plan: Plan, memory: Memory, faces: Faces, rows: tuple[int, int]
 ) -> tuple[Array, int]:
     """Return where each face's entries in some tile rows begin, and how many there are."""
     n = plan.n_faces
     count, _ = entry_kernels(plan.variant.dtype)
     face_start, scratch = memory.integers(n + 1), memory.integers(scan_scratch(n))
-    launch(count, records, boxes, n, *plan.extent, *rows, face_start, scratch)
+    launch(count, faces.records, faces.boxes, n, *plan.extent, *rows, face_start, scratch)
     return face_start, memory.read_integer(face_start, n)
 
 
 def _halved(
-    plan: Plan, memory: Memory, records: Array, boxes: Array, rows: tuple[int, int]
+    plan: Plan, memory: Memory, faces: Faces, rows: tuple[int, int]
 ) -> Iterator[tuple[int, int]]:
     """Cut the tile rows in halves until each has at most MOST_ENTRIES entries, or is one row."""
     middle = (rows[0] + rows[1]) // 2
     for part in ((rows[0], middle), (middle, rows[1])):
-        _, entries = _count_on_gpu(plan, memory.scratch(), records, boxes, part)
+        _, entries = _count_on_gpu(plan, memory.scratch(), faces, part)
         if entries > MOST_ENTRIES and part[1] - part[0] > 1:
-            yield from _halved(plan, memory, records, boxes, part)
+            yield from _halved(plan, memory, faces, part)
         else:
             yield part
 

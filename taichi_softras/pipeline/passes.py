@@ -14,7 +14,6 @@ from taichi_softras.kernels.gather import (
 )
 from taichi_softras.kernels.texture import HEAD, collect_kernel, scale_kernel
 from taichi_softras.kernels.texture import PARTS as TEXEL_PARTS
-from taichi_softras.kernels.types import STATE
 from taichi_softras.pipeline.binning import Tiles, bands, bin_faces
 from taichi_softras.pipeline.plan import Array, Memory, Plan, Scene
 
@@ -27,7 +26,7 @@ class Rendered:
     alpha: Array  # [P]
     image: Array  # [P, C]
     depth: Array  # [P], or [1] without colour
-    state: Array  # [P, STATE]
+    state: Array  # see `Plan.state_numbers`
     winner: Array  # [P] with hard colour, else [1]
 
 
@@ -51,7 +50,7 @@ def forward(plan: Plan, memory: Memory, scene: Scene) -> Rendered:
         alpha=memory.reals(pixels),
         image=memory.reals(pixels, variant.channels),
         depth=memory.reals(pixels if variant.color != "none" else 1),
-        state=memory.reals(pixels, STATE),
+        state=memory.reals(plan.state_numbers),
         winner=memory.integers(pixels if variant.color == "hard" else 1),
     )
     for part, scratch in bands(plan, memory, scene, tiles):
@@ -72,13 +71,13 @@ def _draw(plan: Plan, memory: Memory, scene: Scene, tiles: Tiles, rendered: Rend
     if runtime.backend() == "cpu":
         launch(
             raster_cpu.forward_kernel(plan.variant),
-            tiles.records, *scene_arrays, tiles.entry_blocks, *pixel_arrays,
-            *tiles.rows, runtime.thread_count(), memory.zeros(1),
+            tiles.faces.records, *scene_arrays, tiles.entry_blocks, *pixel_arrays,
+            *tiles.rows, runtime.thread_count(), memory.zeros(raster_cpu.PROGRESS),
         )  # fmt: skip
     else:
         launch(
             raster_gpu.forward_kernel(plan.variant),
-            tiles.records, tiles.boxes, *scene_arrays, *pixel_arrays, *tiles.rows,
+            tiles.faces.records, tiles.faces.boxes, *scene_arrays, *pixel_arrays, *tiles.rows,
         )  # fmt: skip
 
 
@@ -119,11 +118,12 @@ def adjoint(
     sums = _begin_texels(plan, memory, scene, d_image) if needs.texels else memory.zeros(1)
     d_images = (d_alpha, d_image, d_depth)
     for i, (part, scratch) in enumerate(bands(plan, memory, scene, rendered.tiles)):
-        slots, d_softness = _pull(plan, scratch, scene, part, rendered, d_images, sums, needs)
-        _gather(plan, part, slots, found, more=i > 0)
+        d_softness = _pull(
+            plan, scratch, scene, part, rendered, d_images, sums, needs, found, i > 0
+        )
         if needs.softness:
             _sum_softness(plan, scratch, scene, part, rendered, d_images, d_softness, found, i > 0)
-        del part, scratch, slots, d_softness
+        del part, scratch, d_softness
     if needs.texels:
         launch(
             collect_kernel(variant.dtype), plan.n_texels, variant.textured, sums, found.texels
@@ -157,11 +157,13 @@ def _pull(
     d_images: tuple[Array, Array, Array],
     sums: Array,
     needs: Needs,
-) -> tuple[Array, Array]:
-    """Launch the adjoint driver on the tiles that have lists.
+    found: Gradients,
+    more: bool,
+) -> Array:
+    """Launch the adjoint driver on the tiles that have lists; add to `found` if there is `more`.
 
     Returns:
-        The gradient slots, and rows for `softness_kernel`: one a tile on CPUs, else one an entry.
+        Rows for `softness_kernel`: one a tile on CPUs, else one an entry.
     """
     variant, wanted = plan.variant, (needs.corners, needs.attributes, needs.softness)
     slots = memory.reals(tiles.n_entries, variant.slot_width)
@@ -171,15 +173,19 @@ def _pull(
     if runtime.backend() == "cpu":
         launch(
             raster_cpu.adjoint_kernel(variant, *wanted, needs.texels),
-            tiles.records, scene.attributes, scene.views, tiles.tile_start,
+            tiles.faces.records, scene.attributes, scene.views, tiles.tile_start,
             tiles.entry_face, tiles.entry_slot, tiles.entry_blocks, plan.n_views, *plan.numbers,
-            *images, rendered.winner, *d_images, slots, d_softness, *texture, sums,
-            *tiles.rows, runtime.thread_count(), memory.zeros(1),
+            *images, rendered.winner, *d_images,
+            plan.n_faces, plan.n_attributes, tiles.face_start, slots, int(more),
+            memory.reals(1, 1, 1) if found.corners is None else found.corners,
+            memory.reals(1, 1, 1) if found.attributes is None else found.attributes,
+            d_softness, *texture, sums,
+            *tiles.rows, runtime.thread_count(), memory.zeros(raster_cpu.PROGRESS),
         )  # fmt: skip
-        return slots, d_softness
+        return d_softness
     pixels = memory.reals(plan.pixels, raster_gpu.pixel_width(variant.channels))
     launch(raster_gpu.pixel_kernel(variant), plan.pixels, *images, *d_images, pixels)
-    faces = (tiles.records, tiles.boxes, scene.attributes, scene.views, tiles.n_entries)
+    faces = (tiles.faces.records, tiles.faces.boxes, scene.attributes, scene.views, tiles.n_entries)
     launch(
         raster_gpu.adjoint_kernel(variant, *wanted),
         *faces, tiles.entry_tile, tiles.entry_face, tiles.entry_slot, *plan.numbers,
@@ -191,7 +197,8 @@ def _pull(
             *faces, tiles.entry_tile, tiles.entry_face, *plan.numbers,
             pixels, rendered.winner, scene.maps, sums,
         )  # fmt: skip
-    return slots, d_softness
+    _gather(plan, tiles, slots, found, more=more)
+    return d_softness
 
 
 def _gather(plan: Plan, tiles: Tiles, slots: Array, found: Gradients, *, more: bool) -> None:

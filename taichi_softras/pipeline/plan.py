@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from taichi_softras import runtime
 from taichi_softras.kernels.fragment import Variant
-from taichi_softras.kernels.types import TILE
+from taichi_softras.kernels.types import CPU_TILE, GPU_TILE, STATE
 from taichi_softras.settings import RasterSettings
 
 Array = Any
@@ -139,9 +139,15 @@ class Plan:
         return self.n_views * self.size[0] * self.size[1]
 
     @property
+    def state_numbers(self) -> int:
+        """Numbers that pixels keep for the adjoint, see `kernels.types.STATE`."""
+        return self.pixels * (STATE if self.variant.color == "softmax" else 1)
+
+    @property
     def tiles(self) -> tuple[int, int]:
         """Rows and columns of tiles in a view."""
-        return -(-self.size[0] // TILE), -(-self.size[1] // TILE)
+        side = CPU_TILE if runtime.backend() == "cpu" else GPU_TILE
+        return -(-self.size[0] // side), -(-self.size[1] // side)
 
     @property
     def n_tiles(self) -> int:

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from taichi_softras import pipeline
 from taichi_softras.inputs import RasterInputs
-from taichi_softras.kernels.types import STATE
 from taichi_softras.pipeline import Needs, Plan, Rendered, Scene
 from taichi_softras.torch_bridge.memory import CopiedMemory, TorchMemory, launching, memory_for
 
@@ -71,7 +70,7 @@ class Leftovers(NamedTuple):
     depth: Tensor
     """[P], or [1] without colour."""
     state: Tensor
-    """[P, 3], see `kernels.types.STATE`."""
+    """[P] or [3 P], see `kernels.types.STATE`."""
     winner: Tensor
     """[P] with hard colour, else [1]."""
 
@@ -99,7 +98,7 @@ def forward(plan: Plan, tensors: Tensors) -> tuple[Images, Kept]:
             memory.tensor(rendered.alpha, pixels),
             memory.tensor(rendered.image, pixels, plan.variant.channels),
             memory.tensor(rendered.depth, pixels if colored else 1),
-            memory.tensor(rendered.tiles.skipped, 3),
+            memory.tensor(rendered.tiles.faces.skipped, 3),
         )
     if isinstance(memory, TorchMemory):
         # Aliases: results that autograd owns must not be reached from what they keep alive.
@@ -116,11 +115,9 @@ def leftovers(kept: Kept, images: Images) -> Leftovers:
     """Return what `bin_again` needs, with zeros where nothing was written."""
     plan, rendered, color = kept.plan, kept.rendered, kept.plan.variant.color
     with launching(kept.like.device):
-        state = kept.memory.tensor(rendered.state, plan.pixels, STATE)
+        state = kept.memory.tensor(rendered.state, plan.state_numbers)
         winner = kept.memory.tensor(rendered.winner, plan.pixels if color == "hard" else 1)
     depth = images.depth if color != "none" else torch.zeros_like(images.depth)
-    if color != "softmax":
-        state[:, 1:] = 0.0
     return Leftovers(
         images.image, depth, state, winner if color == "hard" else torch.zeros_like(winner)
     )

@@ -110,7 +110,7 @@ def rasterize(
     orthographic: bool,
     numbers: list[float],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return alpha [P], image [P, C], depth [P], state [P, 3], winner [P], skipped [3]."""
+    """Return alpha [P], image [P, C], depth [P], state [P] or [3 P], winner [P], skipped [3]."""
     options = (size, choices, lookup, perspective_correct, orthographic, numbers)
     tensors = (corners, attributes, background, texels, sigma, gamma, views, table)
     images, kept = launch.forward(_plan(tensors, options), _tensors(tensors))
@@ -138,7 +138,7 @@ def _(
         corners.new_empty(pixels),
         corners.new_empty(pixels, background.shape[-1]),
         corners.new_empty(pixels if color != "none" else 1),
-        corners.new_empty(pixels, STATE),
+        corners.new_empty(pixels * (STATE if color == "softmax" else 1)),
         views.new_empty(pixels if color == "hard" else 1),
         views.new_empty(3),
     )

@@ -1,0 +1,173 @@
+"""Exact binning of faces into square tiles: set up, count, scan, fill. Lists are in face order.
+
+Tile t = (view * tile_rows + tile_row) * tile_columns + tile_column. Every view's faces are cut
+into chunks that count and fill side by side; the scan gives each (tile, chunk) its own range, so
+the order inside a tile's list is the face order however many threads there are.
+"""
+
+from functools import cache
+from typing import Any
+
+import taichi as ti
+
+from taichi_softras.kernels.blocks import TILE, TILE_BITS, live_blocks
+from taichi_softras.kernels.phases import await_tasks, counters, finish_task, next_task
+from taichi_softras.kernels.setup import CULLED, setup_function
+from taichi_softras.kernels.tiles import reaches_tile
+from taichi_softras.kernels.types import TASK, array
+
+LARGEST = 2**31 - 1
+"""What the scan returns for more entries than int32 can count."""
+
+SET_UP, COUNT, FILL = 0, 1, 2
+"""Where `bin_faces` may begin: what comes before has been done by an earlier launch."""
+
+PROGRESS = counters(3)
+"""Zeros that `bin_faces` needs."""
+
+
+@ti.func
+def scan(
+    n_faces, n_tiles, n_chunks,
+    face_start: ti.template(), tile_start: ti.template(), chunk_next: ti.template(),
+    total: ti.template(),
+):  # fmt: skip
+    """Turn the counts in `face_start` and `chunk_next` into beginnings, and sum them."""
+    running = ti.cast(0, ti.i64)
+    for t in range(n_tiles):
+        tile_start[t] = ti.cast(running, ti.i32)
+        for chunk in range(n_chunks):
+            entries = chunk_next[chunk * n_tiles + t]
+            chunk_next[chunk * n_tiles + t] = ti.cast(running, ti.i32)
+            running += entries
+    tile_start[n_tiles] = ti.cast(running, ti.i32)
+    total[0] = ti.cast(ti.min(running, LARGEST), ti.i32)
+    slot = 0
+    for n in range(n_faces):
+        entries = face_start[n]
+        face_start[n] = slot
+        slot += entries
+    face_start[n_faces] = slot
+
+
+@cache
+def binning_kernel(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any:
+    """Return the kernel that sets up faces and lists them; arguments as of `setup_function`."""
+    set_up = setup_function(dtype, distance, cull, any_depth)
+
+    @ti.kernel
+    def bin_faces(
+        corners: array(dtype, 3),  # [N, 3, 3] x, y in NDC, view depth
+        attributes: array(dtype, 3),  # [M, 3, C]
+        views: array(ti.i32, 2),  # [B, 3] first corner record, first attribute record, faces
+        n_views: ti.i32,
+        n_faces: ti.i32,  # N, of all views
+        channels: ti.i32,  # C
+        height: dtype,
+        width: dtype,
+        reach: dtype,  # faces are felt this far outside, in units of the distance metric
+        tile_rows: ti.i32,
+        tile_columns: ti.i32,
+        first_tile_row: ti.i32,  # of the band of tiles that get lists
+        end_tile_row: ti.i32,
+        n_chunks: ti.i32,
+        begin: ti.i32,  # SET_UP, COUNT or FILL
+        capacity: ti.i32,  # entries that there is room for; with more, lists are not filled
+        records: array(dtype, 2),  # [N, RECORD] out
+        boxes: array(ti.i32, 2),  # [N, 4] out: first and last column, first and last row
+        skipped: array(ti.i32, 1),  # [3] in, out: faces left out, by reason
+        face_start: array(ti.i32, 1),  # [N + 1] out: first gradient slot of each face
+        chunk_next: array(ti.i32, 1),  # [chunks * T] out: where each chunk's lists go on
+        tile_start: array(ti.i32, 1),  # [T + 1] out
+        total: array(ti.i32, 1),  # [1] out: number of entries K, at most LARGEST
+        entry_face: array(ti.i32, 1),  # [K] out: face record, tile by tile, in face order
+        entry_slot: array(ti.i32, 1),  # [K] out: where the entry's gradients go, face by face
+        entry_blocks: array(ti.i32, 1),  # [K] out: one bit for each of the tile's live blocks
+        n_workers: ti.i32,
+        progress: array(ti.i32, 1),  # [PROGRESS] zeros
+    ):
+        tiles_per_view = tile_rows * tile_columns
+        n_tiles = n_views * tiles_per_view
+        n_tasks = n_views * n_chunks
+        for worker in range(n_workers * TASK):
+            if worker % TASK == 0:
+                if begin < FILL:
+                    task = next_task(progress, 0)
+                    while task < n_tasks:
+                        b, chunk = task // n_chunks, task % n_chunks
+                        counts = chunk * n_tiles + b * tiles_per_view
+                        for t in range(counts, counts + tiles_per_view):
+                            chunk_next[t] = 0
+                        of_view = views[b, 2]
+                        for f in range(
+                            of_view * chunk // n_chunks, of_view * (chunk + 1) // n_chunks
+                        ):
+                            n = views[b, 0] + f
+                            if begin == SET_UP:
+                                reason = set_up(
+                                    corners, attributes, n, views[b, 1] + f, channels,
+                                    height, width, reach, records, boxes,
+                                )  # fmt: skip
+                                if 0 <= reason < CULLED:
+                                    skipped[reason] += 1
+                            entries = 0
+                            if boxes[n, 0] <= boxes[n, 1] and boxes[n, 2] <= boxes[n, 3]:
+                                for tile_y in range(
+                                    ti.max(boxes[n, 2] >> TILE_BITS, first_tile_row),
+                                    ti.min((boxes[n, 3] >> TILE_BITS) + 1, end_tile_row),
+                                ):
+                                    for tile_x in range(
+                                        boxes[n, 0] >> TILE_BITS, (boxes[n, 1] >> TILE_BITS) + 1
+                                    ):
+                                        if reaches_tile(
+                                            records, n, tile_x, tile_y, height, width, TILE
+                                        ):
+                                            t = counts + tile_y * tile_columns + tile_x
+                                            # Not `+=`, which would be atomic.
+                                            chunk_next[t] = chunk_next[t] + 1
+                                            entries += 1
+                            face_start[n] = entries
+                        finish_task(progress, 0)
+                        task = next_task(progress, 0)
+                    await_tasks(progress, 0, n_tasks)
+                    if next_task(progress, 1) == 0:
+                        scan(
+                            n_faces, n_tiles, n_chunks,
+                            face_start, tile_start, chunk_next, total,
+                        )  # fmt: skip
+                        finish_task(progress, 1)
+                    await_tasks(progress, 1, 1)
+                if total[0] <= capacity:
+                    task = next_task(progress, 2)
+                    while task < n_tasks:
+                        b, chunk = task // n_chunks, task % n_chunks
+                        counts = chunk * n_tiles + b * tiles_per_view
+                        of_view = views[b, 2]
+                        for f in range(
+                            of_view * chunk // n_chunks, of_view * (chunk + 1) // n_chunks
+                        ):
+                            n = views[b, 0] + f
+                            slot = face_start[n]
+                            if face_start[n + 1] > slot:
+                                for tile_y in range(
+                                    ti.max(boxes[n, 2] >> TILE_BITS, first_tile_row),
+                                    ti.min((boxes[n, 3] >> TILE_BITS) + 1, end_tile_row),
+                                ):
+                                    for tile_x in range(
+                                        boxes[n, 0] >> TILE_BITS, (boxes[n, 1] >> TILE_BITS) + 1
+                                    ):
+                                        if reaches_tile(
+                                            records, n, tile_x, tile_y, height, width, TILE
+                                        ):
+                                            t = counts + tile_y * tile_columns + tile_x
+                                            entry = chunk_next[t]
+                                            chunk_next[t] = entry + 1
+                                            entry_face[entry] = n
+                                            entry_slot[entry] = slot
+                                            entry_blocks[entry] = live_blocks(
+                                                records, boxes, n, tile_x, tile_y, height, width
+                                            )
+                                            slot += 1
+                        task = next_task(progress, 2)
+
+    return bin_faces
