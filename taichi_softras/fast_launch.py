@@ -8,7 +8,6 @@ annotated types, and outside of tapes. Everything else goes through the public c
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any, NamedTuple
 
 import taichi as ti
@@ -108,23 +107,23 @@ def _start(found: _Compiled, arguments: tuple[Any, ...]) -> bool:
         return False
     context = found.kernel.make_launch_context()
     for i, (value, (kind, dtype, ndim)) in enumerate(zip(arguments, found.wanted, strict=True)):
-        if kind == "float":
+        if kind == "array":
+            if not _set_array(context, i, value, dtype, ndim):
+                return False
+        elif kind == "float":
             if type(value) not in (float, int):
                 return False
             context.set_arg_float((i,), float(value))
-        elif kind == "int":
+        else:
             if type(value) is not int:
                 return False
             context.set_arg_int((i,), value)
-        elif not _set_array(context, i, value, dtype, ndim):
-            return False
     found.program.launch_kernel(found.code, context)
     return True
 
 
-@cache
-def _name(dtype: Any) -> str:
-    return str(dtype)
+_torch_dtypes: dict[Any, Any] = {}
+"""Torch's dtypes by Taichi's, as they come by: this file knows no torch."""
 
 
 def _set_array(context: Any, i: int, value: Any, dtype: Any, ndim: int) -> bool:
@@ -133,12 +132,13 @@ def _set_array(context: Any, i: int, value: Any, dtype: Any, ndim: int) -> bool:
         if fits:
             context.set_arg_ndarray((i,), value.arr)
         return bool(fits)
-    # A torch tensor on the CPU, told by its looks: this file knows no torch.
-    if _name(getattr(value, "dtype", None)) != _TORCH_NAMES[dtype] or value.ndim != ndim:
+    # A torch tensor on the CPU, told by its looks.
+    given = getattr(value, "dtype", None)
+    if given is not _torch_dtypes.get(dtype):
+        if str(given) != _TORCH_NAMES[dtype]:
+            return False
+        _torch_dtypes[dtype] = given
+    if value.ndim != ndim or not value.is_cpu or value.requires_grad or not value.is_contiguous():
         return False
-    if value.device.type != "cpu" or value.requires_grad or not value.is_contiguous():
-        return False
-    context.set_arg_external_array_with_shape(
-        (i,), value.data_ptr(), value.nbytes, tuple(value.shape), 0
-    )
+    context.set_arg_external_array_with_shape((i,), value.data_ptr(), value.nbytes, value.shape, 0)
     return True

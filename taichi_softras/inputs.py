@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -136,15 +137,16 @@ def pack_inputs(
             )
     if not counts:
         raise ShapeError("`corners_ndc` must hold at least one view, got a batch of 0.")
-    first = torch.tensor([0, *counts]).cumsum(0)[:-1]
     attributes, shared = _pack_attributes(corner_attributes, corners_ndc, counts, face_counts)
     if settings.color == "none":
         attributes, texture = attributes[..., :0], None
     if texture is not None:
         attributes, shared, texture = _pack_texture(texture, attributes, shared, counts)
-    attribute_first = torch.zeros_like(first) if shared else first
-    views = torch.stack([first, attribute_first, torch.tensor(counts)], 1).to(
-        corners_ndc.device, torch.int32
+    first = list(accumulate(counts, initial=0))
+    views = torch.tensor(
+        [[n, 0 if shared else n, count] for n, count in zip(first, counts, strict=False)],
+        dtype=torch.int32,
+        device=corners_ndc.device,
     )
     channels = attributes.shape[-1] - (texture.coordinates if texture else 0)
     return RasterInputs(
@@ -256,9 +258,9 @@ def pack_background(
     channels: int,
 ) -> Tensor:
     """Check a background and lay it out in rows. [1, C] or [B * H * W, C]."""
-    value = torch.as_tensor(
-        0.0 if background is None else background, dtype=like.dtype, device=like.device
-    )
+    if background is None:
+        return like.new_zeros((1, channels))
+    value = torch.as_tensor(background, dtype=like.dtype, device=like.device)
     # A compiled graph cannot look at values; its operator does.
     if not torch.compiler.is_compiling() and not bool(torch.isfinite(value.detach()).all()):
         raise ArgumentError("`background` must be finite, got NaN or infinite values.")

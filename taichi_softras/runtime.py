@@ -14,6 +14,7 @@ os.environ.setdefault("TI_SKIP_VERSION_CHECK", "ON")
 
 import taichi as ti
 
+from taichi_softras.affinity import spread_workers
 from taichi_softras.errors import BackendError, check_choice
 
 Arch = Literal["auto", "cpu", "cuda", "vulkan", "opengl", "metal"]
@@ -56,9 +57,10 @@ def init(arch: Arch = "auto", *, tensors_on: str = "cpu") -> str:
     _check_process()
     with launch_lock:
         if ti.lang.impl.get_runtime().prog is None:
-            _start(_chosen(tensors_on) if arch == "auto" else arch)
-            # What Taichi otherwise does at the first launch, and only in this thread.
-            ti.lang.impl.get_runtime().materialize()
+            with spread_workers():
+                _start(_chosen(tensors_on) if arch == "auto" else arch)
+                # What Taichi otherwise does at the first launch, and only in this thread.
+                ti.lang.impl.get_runtime().materialize()
             _check_process()
         elif arch not in ("auto", backend()):
             raise BackendError(
@@ -181,8 +183,11 @@ def backend() -> str:
     Raises:
         BackendError: Taichi has not been started, or runs on a backend that is none of these.
     """
-    if ti.lang.impl.get_runtime().prog is None:
+    program = ti.lang.impl.get_runtime().prog
+    if program is None:
         raise BackendError("Taichi has not been started; call `taichi_softras.init()`.")
+    if program is _named.program:
+        return _named.backend
     name: str = ti.lang.impl.current_cfg().arch.name
     name = "cpu" if name in ("x64", "arm64") else name
     if name not in get_args(Arch):
@@ -191,7 +196,18 @@ def backend() -> str:
             "`ti.init(arch=ti.cpu)` or another of ti.cuda, ti.vulkan, ti.opengl, ti.metal, or no "
             "`ti.init` at all."
         )
+    _named.program, _named.backend = program, name
     return name
+
+
+@dataclass
+class _Named:
+    program: object = None
+    """Taichi's program that `backend` was asked about last."""
+    backend: str = ""
+
+
+_named = _Named()
 
 
 def check_float64(name: str, use: str) -> None:

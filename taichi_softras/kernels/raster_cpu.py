@@ -51,10 +51,8 @@ PROGRESS = counters(2)
 
 def array_lengths(variant: Variant) -> tuple[int, int, int]:
     """Numbers in a tile's array that soft, hard, or any colour needs: one a pixel, or just one."""
-    color = variant.color
-    return tuple(
-        PIXELS if used else 1 for used in (color == "softmax", color == "hard", color != "none")
-    )
+    soft, hard = variant.color == "softmax", variant.color == "hard"
+    return PIXELS if soft else 1, PIXELS if hard else 1, PIXELS if soft or hard else 1
 
 
 @ti.func
@@ -632,8 +630,8 @@ def adjoint_kernel(
                                 n_attributes * part // PARTS, n_attributes * (part + 1) // PARTS
                             ):
                                 sum_attributes(
-                                    m, n_attributes, n_faces // ti.max(n_attributes, 1), face_start, slots,
-                                    attributes_in, more, d_attributes,
+                                    m, n_attributes, n_faces // ti.max(n_attributes, 1),
+                                    face_start, slots, attributes_in, more, d_attributes,
                                 )  # fmt: skip
                         part = next_task(progress, 1)
 

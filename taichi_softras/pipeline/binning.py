@@ -122,9 +122,11 @@ def _collect_on_cpu(
         _check(entries)
         begin, capacity = FILL, entries
     _remember(likely, entries)
+    entry_face, entry_slot, entry_blocks = lists
     return Tiles(
-        faces, entries, face_start, tile_start, *lists[:2], entry_blocks=lists[2], rows=rows
-    )
+        faces, entries, face_start, tile_start, entry_face, entry_slot,
+        entry_blocks=entry_blocks, rows=rows,
+    )  # fmt: skip
 
 
 _seen: dict[Any, int] = {}

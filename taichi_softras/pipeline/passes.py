@@ -167,7 +167,9 @@ def _pull(
     """
     variant, wanted = plan.variant, (needs.corners, needs.attributes, needs.softness)
     slots = memory.reals(tiles.n_entries, variant.slot_width)
-    d_softness = memory.reals(_softness_rows(plan, tiles) if needs.softness else 1, 2)
+    d_softness = memory.nothing(2)
+    if needs.softness:
+        d_softness = memory.reals(_softness_rows(plan, tiles), 2)
     images = (rendered.image, rendered.depth, rendered.state)
     texture = (scene.texels, scene.maps)
     if runtime.backend() == "cpu":
@@ -177,8 +179,8 @@ def _pull(
             tiles.entry_face, tiles.entry_slot, tiles.entry_blocks, plan.n_views, *plan.numbers,
             *images, rendered.winner, *d_images,
             plan.n_faces, plan.n_attributes, tiles.face_start, slots, int(more),
-            memory.reals(1, 1, 1) if found.corners is None else found.corners,
-            memory.reals(1, 1, 1) if found.attributes is None else found.attributes,
+            memory.nothing(3) if found.corners is None else found.corners,
+            memory.nothing(3) if found.attributes is None else found.attributes,
             d_softness, *texture, sums,
             *tiles.rows, runtime.thread_count(), memory.zeros(raster_cpu.PROGRESS),
         )  # fmt: skip

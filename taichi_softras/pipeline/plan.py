@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 from taichi_softras import runtime
@@ -31,6 +32,9 @@ class Memory(Protocol):
 
     def zeros(self, n: int) -> Array:
         """Return n int32 zeros."""
+
+    def nothing(self, ndim: int) -> Array:
+        """Return an array of the rendering's dtype that kernels take and do not touch."""
 
     def scratch(self) -> "Memory":
         """Return memory for part of the work: its arrays may be written again once it is gone."""
@@ -114,7 +118,7 @@ class Plan:
             n_texels=n_texels,
         )
 
-    @property
+    @cached_property
     def reach(self) -> float:
         """Distance, in the metric's unit, beyond which D < dist_eps."""
         if self.variant.distance == "hard":
@@ -123,43 +127,43 @@ class Plan:
             return UNBOUNDED
         return min(math.sqrt(self.sigma * math.log(1.0 / self.dist_eps - 1.0)), UNBOUNDED)
 
-    @property
+    @cached_property
     def tau(self) -> float:
         """Depth difference that changes a softmax weight by e."""
         return self.gamma * (self.far - self.near)
 
-    @property
+    @cached_property
     def background_depth(self) -> float:
         """Depth whose normalised value is eps."""
         return self.far - self.eps * (self.far - self.near)
 
-    @property
+    @cached_property
     def pixels(self) -> int:
         """Pixels of all views."""
         return self.n_views * self.size[0] * self.size[1]
 
-    @property
+    @cached_property
     def state_numbers(self) -> int:
         """Numbers that pixels keep for the adjoint, see `kernels.types.STATE`."""
         return self.pixels * (STATE if self.variant.color == "softmax" else 1)
 
-    @property
+    @cached_property
     def tiles(self) -> tuple[int, int]:
         """Rows and columns of tiles in a view."""
         side = CPU_TILE if runtime.backend() == "cpu" else GPU_TILE
         return -(-self.size[0] // side), -(-self.size[1] // side)
 
-    @property
+    @cached_property
     def n_tiles(self) -> int:
         """Tiles of all views."""
         return self.n_views * self.tiles[0] * self.tiles[1]
 
-    @property
+    @cached_property
     def extent(self) -> tuple[float, float]:
         """Height and width, as kernels take them that compute with both."""
         return float(self.size[0]), float(self.size[1])
 
-    @property
+    @cached_property
     def numbers(self) -> tuple[float, ...]:
         """Scalars that the forward and the adjoint driver share, in their order."""
         return (

@@ -219,7 +219,7 @@ class Renderer:
             rendered.alpha, rendered.image, rendered.depth,
             alpha, self.image or alpha, self.depth or alpha,
         )  # fmt: skip
-        counts = (memory.read_integer(rendered.tiles.skipped, i) for i in range(3))
+        counts = (memory.read_integer(rendered.tiles.faces.skipped, i) for i in range(3))
         self.skipped = SkippedFaces(*counts)
         return _Kept(plan, memory, scene, rendered, snapshot)
 

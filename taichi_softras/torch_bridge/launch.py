@@ -140,7 +140,7 @@ def _scene(plan: Plan, memory: TorchMemory | CopiedMemory, tensors: Tensors) -> 
     textured = plan.variant.textured > 0
     corners, attributes, views, background = (_upload(memory, t) for t in tensors[:4])
     # Without a texture nothing reads what stands for it.
-    texels = _upload(memory, tensors.texels) if textured else memory.reals(1, 1)
+    texels = _upload(memory, tensors.texels) if textured else memory.nothing(2)
     maps = _upload(memory, tensors.maps) if textured else memory.integers(1)
     return Scene(corners, attributes, views, background, texels, maps)
 

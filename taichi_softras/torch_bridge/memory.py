@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import taichi as ti
@@ -60,6 +61,10 @@ class TorchMemory:
         """Return n int32 zeros."""
         return torch.zeros(n, dtype=torch.int32, device=self._like.device)
 
+    def nothing(self, ndim: int) -> Tensor:
+        """Return a tensor that kernels take and do not touch, the same one each time."""
+        return _nothing(ndim, self._like.dtype, self._like.device)
+
     def scratch(self) -> "TorchMemory":
         """Return memory for part of the work: torch takes tensors back when they are not used."""
         return self
@@ -75,6 +80,11 @@ class TorchMemory:
     def tensor(self, array: Tensor, *shape: int) -> Tensor:
         """Return the array as a tensor of this shape: itself, unless that is empty."""
         return array if 0 not in shape else array.new_empty(shape)
+
+
+@cache
+def _nothing(ndim: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.zeros([1] * ndim, dtype=dtype, device=device)
 
 
 class CopiedMemory(DeviceMemory):

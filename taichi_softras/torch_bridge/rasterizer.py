@@ -151,10 +151,31 @@ class _Rasterize(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *d_outputs: Tensor) -> tuple[Tensor | None, ...]:
         _ = ctx.saved_tensors
-        gradients = _Adjoint.apply(  # type: ignore[no-untyped-call]
-            ctx.kept, ctx.softness, ctx.needs_input_grad, *d_outputs[:3]
-        )
+        arguments = (ctx.kept, ctx.softness, ctx.needs_input_grad, *d_outputs[:3])
+        if torch.is_grad_enabled():  # create_graph=True: whoever differentiates again is told
+            gradients = _Adjoint.apply(*arguments)  # type: ignore[no-untyped-call]
+        else:
+            gradients = _pull_back(*arguments)
         return (*gradients, None, None, None)
+
+
+def _pull_back(
+    kept: launch.Kept,
+    softness: tuple[Tensor, Tensor],
+    needed: tuple[bool, ...],
+    d_alpha: Tensor,
+    d_image: Tensor,
+    d_depth: Tensor,
+) -> tuple[Tensor | None, ...]:
+    """Return the gradients of the first six arguments of `_Rasterize`, None where not needed."""
+    corners, attributes, background, texels, sigma, gamma = needed[:6]
+    needs = Needs(corners, attributes, background, sigma or gamma, texels)
+    found = launch.adjoint(kept, d_alpha, d_image, d_depth, needs)
+    d_softness = [
+        total.to(like) if total is not None and wanted else None
+        for total, like, wanted in zip(found.softness, softness, (sigma, gamma), strict=True)
+    ]
+    return found.corners, found.attributes, found.background, found.texels, *d_softness
 
 
 class _Adjoint(torch.autograd.Function):
@@ -166,18 +187,9 @@ class _Adjoint(torch.autograd.Function):
         kept: launch.Kept,
         softness: tuple[Tensor, Tensor],
         needed: tuple[bool, ...],
-        d_alpha: Tensor,
-        d_image: Tensor,
-        d_depth: Tensor,
+        *d_images: Tensor,
     ) -> tuple[Tensor | None, ...]:
-        corners, attributes, background, texels, sigma, gamma = needed[:6]
-        needs = Needs(corners, attributes, background, sigma or gamma, texels)
-        found = launch.adjoint(kept, d_alpha, d_image, d_depth, needs)
-        d_softness = [
-            total.to(like) if total is not None and wanted else None
-            for total, like, wanted in zip(found.softness, softness, (sigma, gamma), strict=True)
-        ]
-        return found.corners, found.attributes, found.background, found.texels, *d_softness
+        return _pull_back(kept, softness, needed, *d_images)
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> tuple[Tensor | None, ...]:
