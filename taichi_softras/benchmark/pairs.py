@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from taichi_softras import fast_launch, pipeline
+from taichi_softras import fast_launch, pipeline, runtime
 from taichi_softras.benchmark.contenders import Pass
-from taichi_softras.pipeline import Rendered, binning, passes
+from taichi_softras.kernels.gather import gather_kernels
+from taichi_softras.kernels.setup import setup_kernel
+from taichi_softras.pipeline import Plan, Rendered, Scene, binning, passes
 
 BLOCK_PIXELS = 8
 
@@ -31,26 +33,60 @@ class Profile(NamedTuple):
     """None where the backend keeps no lists of blocks."""
     stages: dict[str, float]
     """Least seconds of each kernel, with its launch; `total` is the whole pass."""
+    alone: dict[str, float]
+    """Least seconds of what is part of a larger kernel on the CPU, in a launch of its own: "setup"
+    of faces (part of `bin_faces`) and "gather" of gradients to corners (part of `adjoint`)."""
 
 
 def profile(step: Pass, repeats: int) -> Profile:
     """Run a pass of this package some times, watching its kernels."""
     rows: list[dict[str, float]] = []
     step()
-    with _watched() as (seconds, rendered):
+    with _watched() as (seconds, drawn):
         for _ in range(repeats):
             seconds.clear()
             start = time.perf_counter()
             step()
             rows.append({**seconds, "total": time.perf_counter() - start})
-    return Profile(_work(rendered[-1]), {k: min(row[k] for row in rows) for k in rows[0]})
+    plan, _, scene, rendered = drawn
+    alone = {}
+    if runtime.backend() == "cpu" and not rendered.tiles.bands:
+        alone = _alone(plan, scene, rendered, repeats)
+    return Profile(_work(rendered), {k: min(row[k] for row in rows) for k in rows[0]}, alone)
+
+
+def _alone(plan: Plan, scene: Scene, rendered: Rendered, repeats: int) -> dict[str, float]:
+    """Time parts of the CPU's kernels, with the kernels that GPUs have for them."""
+    variant, tiles = plan.variant, rendered.tiles
+    setup = setup_kernel(variant.dtype, variant.distance, plan.cull, variant.shows != "")
+    gather, _ = gather_kernels(variant.dtype, variant.color != "none")
+    slots = rendered.state.new_zeros(max(tiles.n_entries, 1), variant.slot_width)
+    d_corners = scene.corners.new_empty(plan.n_faces, 3, 3)
+    launches = {
+        setup: (
+            scene.corners, scene.attributes, scene.views, plan.n_views, plan.n_faces,
+            variant.attributes, *plan.extent, plan.reach, *tiles.faces,
+        ),
+        gather: (plan.n_faces, tiles.face_start, slots, 0, d_corners),
+    }  # fmt: skip
+    seconds = {}
+    with runtime.launching():
+        for name, (kernel, arguments) in zip(("setup", "gather"), launches.items(), strict=True):
+            fast_launch.launch(kernel, *arguments)
+            times = []
+            for _ in range(repeats):
+                start = time.perf_counter()
+                fast_launch.launch(kernel, *arguments)
+                times.append(time.perf_counter() - start)
+            seconds[name] = min(times)
+    return seconds
 
 
 @contextmanager
-def _watched() -> Iterator[tuple[dict[str, float], list[Rendered]]]:
-    """Time every launch and keep the last rendering, while the context lasts."""
+def _watched() -> Iterator[tuple[dict[str, float], list[Any]]]:
+    """Time every launch; keep arguments and result of the last `pipeline.forward`."""
     seconds: dict[str, float] = defaultdict(float)
-    rendered: list[Rendered] = []
+    drawn: list[Any] = []
     launch, forward = fast_launch.launch, pipeline.forward
 
     def timed(kernel: Callable[..., None], *arguments: Any) -> None:
@@ -59,12 +95,13 @@ def _watched() -> Iterator[tuple[dict[str, float], list[Rendered]]]:
         seconds[kernel.__name__] += time.perf_counter() - start
 
     def kept(*arguments: Any) -> Rendered:
-        rendered[:] = [forward(*arguments)]
-        return rendered[0]
+        rendered = forward(*arguments)
+        drawn[:] = [*arguments, rendered]
+        return rendered
 
     _replace(timed, kept)
     try:
-        yield seconds, rendered
+        yield seconds, drawn
     finally:
         _replace(launch, forward)
 

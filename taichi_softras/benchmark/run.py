@@ -61,6 +61,7 @@ class Result:
             "seconds": {name: times._asdict() for name, times in self.times.items()},
             "skipped": self.skipped,
             "stage_seconds": self.profile.stages,
+            "alone_seconds": self.profile.alone,
             "work": None if work is None else work._asdict(),
             "core_ns_per_pair": {s: self.ns_per_pair(s) for s in ("forward", "adjoint")},
             "peak_bytes": self.peak_memory,

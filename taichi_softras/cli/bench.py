@@ -17,6 +17,13 @@ from taichi_softras.benchmark.run import Result, run
 from taichi_softras.cli import machine, terminal
 from taichi_softras.errors import ArgumentError
 
+_GROUPS = (
+    ("bin_faces", "setup", "count", "emit", "sort_pass", "finish"),
+    ("forward",),
+    ("pack_pixels", "adjoint", "gather_corners", "gather_attributes"),
+)
+"""Kernels of the stages; CPUs have fewer and larger ones."""
+
 _UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -93,26 +100,25 @@ def _times(results: list[Result]) -> Table:
 
 def _kernels(results: list[Result], peaks: roofline.Peaks) -> Table:
     table = Table(
-        *_CASE, "pairs", "fwd ns", "adj ns", "bin %", "fwd %", "adj %", "gather %",
+        *_CASE, "pairs", "fwd ns", "adj ns", "bin %", "(setup)", "fwd %", "adj %", "(gather)",
         "other ms", "peak", box=box.SIMPLE_HEAD,
-        title="Where it goes: core ns a pair, shares of the time, share of the peak flop/s",
+        title="Where it goes: core ns a pair, shares of the time, share of the peak flop/s; "
+        "(in brackets: part of the column before, timed alone)",
     )  # fmt: skip
     for result in results:
         stages, total = result.profile.stages, result.profile.stages["total"]
-        groups = {
-            "bin": ("setup", "count", "scan", "fill"),
-            "forward": ("forward",),
-            "adjoint": ("adjoint",),
-            "gather": ("gather_corners", "gather_attributes"),
-        }
-        shares = {k: sum(stages.get(s, 0.0) for s in names) for k, names in groups.items()}
+        shares = [sum(stages.get(stage, 0.0) for stage in group) for group in _GROUPS]
+        percent = [f"{100.0 * seconds / total:.0f}" for seconds in shares]
+        for after, part in ((1, "setup"), (4, "gather")):
+            seconds = result.profile.alone.get(part)
+            percent.insert(after, "" if seconds is None else f"({100.0 * seconds / total:.0f})")
         work, reached = result.profile.work, result.reached(peaks)
         table.add_row(
             *_case(result),
             "" if work is None else _short(work.pairs),
             *(f"{result.ns_per_pair(s) or 0.0:.1f}" for s in ("forward", "adjoint")),
-            *(f"{100.0 * seconds / total:.0f}" for seconds in shares.values()),
-            f"{1e3 * (total - sum(shares.values())):.2f}",
+            *percent,
+            f"{1e3 * (total - sum(shares)):.2f}",
             "" if reached is None else f"{100.0 * reached['flops']:.0f} %",
         )
     return table
