@@ -16,6 +16,9 @@ from taichi_softras.pipeline import Plan, Rendered, Scene, binning, passes
 
 BLOCK_PIXELS = 8
 
+FEWEST = 5
+"""Runs of which the fastest counts."""
+
 
 class Work(NamedTuple):
     """What one pass visits."""
@@ -38,24 +41,25 @@ class Profile(NamedTuple):
     of faces (part of `bin_faces`) and "gather" of gradients to corners (part of `adjoint`)."""
 
 
-def profile(step: Pass, repeats: int) -> Profile:
-    """Run a pass of this package some times, watching its kernels."""
+def profile(step: Pass, seconds: float) -> Profile:
+    """Run a pass of this package for so long, and at least five times, watching its kernels."""
     rows: list[dict[str, float]] = []
     step()
-    with _watched() as (seconds, drawn):
-        for _ in range(repeats):
-            seconds.clear()
+    end = time.perf_counter() + seconds
+    with _watched() as (stages, drawn):
+        while len(rows) < FEWEST or time.perf_counter() < end:
+            stages.clear()
             start = time.perf_counter()
             step()
-            rows.append({**seconds, "total": time.perf_counter() - start})
+            rows.append({**stages, "total": time.perf_counter() - start})
     plan, _, scene, rendered = drawn
     alone = {}
     if runtime.backend() == "cpu" and not rendered.tiles.bands:
-        alone = _alone(plan, scene, rendered, repeats)
+        alone = _alone(plan, scene, rendered)
     return Profile(_work(rendered), {k: min(row[k] for row in rows) for k in rows[0]}, alone)
 
 
-def _alone(plan: Plan, scene: Scene, rendered: Rendered, repeats: int) -> dict[str, float]:
+def _alone(plan: Plan, scene: Scene, rendered: Rendered) -> dict[str, float]:
     """Time parts of the CPU's kernels, with the kernels that GPUs have for them."""
     variant, tiles = plan.variant, rendered.tiles
     setup = setup_kernel(variant.dtype, variant.distance, plan.cull, variant.shows != "")
@@ -74,7 +78,7 @@ def _alone(plan: Plan, scene: Scene, rendered: Rendered, repeats: int) -> dict[s
         for name, (kernel, arguments) in zip(("setup", "gather"), launches.items(), strict=True):
             fast_launch.launch(kernel, *arguments)
             times = []
-            for _ in range(repeats):
+            for _ in range(FEWEST):
                 start = time.perf_counter()
                 fast_launch.launch(kernel, *arguments)
                 times.append(time.perf_counter() - start)

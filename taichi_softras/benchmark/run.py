@@ -83,7 +83,7 @@ def run(cases: Iterable[Case], peers: Sequence[str], seconds: float) -> Iterable
         step = contenders.ours(case)
         step()
         peak = measure.resident_memory(peak=True)
-        profile = pairs.profile(step, repeats=5)
+        profile = pairs.profile(step, seconds=0.5 * seconds)
         rivals = contenders.contenders(case, peers)
         yield Result(
             case=case,

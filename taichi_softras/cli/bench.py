@@ -56,7 +56,7 @@ class BenchArgs:
                 advance(len(results), len(cases))
         console = Console()
         # Wide enough for the tables where the output is not a terminal.
-        console.width = max(console.width, 112)
+        console.width = max(console.width, 132)
         console.print(_times(results))
         console.print(_kernels(results, peaks))
         for name, reason in sorted({item for r in results for item in r.skipped.items()}):
@@ -102,8 +102,8 @@ def _kernels(results: list[Result], peaks: roofline.Peaks) -> Table:
     table = Table(
         *_CASE, "pairs", "fwd ns", "adj ns", "bin %", "(setup)", "fwd %", "adj %", "(gather)",
         "other ms", "peak", box=box.SIMPLE_HEAD,
-        title="Where it goes: core ns a pair, shares of the time, share of the peak flop/s; "
-        "(in brackets: part of the column before, timed alone)",
+        title="Where it goes: core ns a pair, shares of the time, share of the peak flop/s\n"
+        "(in brackets: a part of the column before, timed alone)",
     )  # fmt: skip
     for result in results:
         stages, total = result.profile.stages, result.profile.stages["total"]
