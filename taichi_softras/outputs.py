@@ -63,9 +63,7 @@ def _corner_uvs(mesh: Mesh) -> Tensor:
     if not isinstance(mesh.texture, UVTexture):
         kind = "no texture" if mesh.texture is None else type(mesh.texture).__name__
         raise ArgumentError(f'`outputs` has "uv", which only a UVTexture has; `mesh` has {kind}.')
-    coordinates, _ = mesh.texture.at_faces(mesh.faces, mesh.vertices)
-    s, t = coordinates[0, ..., :2].unbind(-1)
-    return torch.stack([s, 1.0 - t], dim=-1)
+    return mesh.texture.at_corners(mesh.faces, mesh.vertices)
 
 
 def _checked_features(features: Any, mesh: Mesh, views: int) -> Tensor:

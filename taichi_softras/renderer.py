@@ -84,13 +84,16 @@ def render(
     triangles, widths = _project(mesh, camera, samples, look, features)
     channels = triangles.channels - sum(widths.values())
     behind = _behind(background, triangles, height_width, channels, antialias)
-    beside_behind = behind.new_zeros((*behind.shape[:-1], sum(widths.values())))
+    all_behind = behind
+    if widths:
+        nothing = behind.new_zeros((*behind.shape[:-1], sum(widths.values())))
+        all_behind = torch.cat([behind, nothing], dim=-1)
     rendering = rasterize(
         triangles.corners_ndc,
         triangles.attributes,
         size=samples,
         settings=settings,
-        background=None if look.deferred else torch.cat([behind, beside_behind], dim=-1),
+        background=None if look.deferred else all_behind,
         face_counts=triangles.face_counts,
         orthographic=camera.orthographic,
         texture=triangles.texture,

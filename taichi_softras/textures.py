@@ -91,13 +91,16 @@ class UVTexture:
                     f"got {len(value)}."
                 )
 
-    def at_faces(self, faces: Tensor, like: Tensor) -> tuple[Tensor, "FaceTexture"]:
-        """Return texture coordinates at the corners [1, F, 3, 2], and what they are read from."""
+    def at_corners(self, faces: Tensor, like: Tensor) -> Tensor:
+        """Return texture coordinates at the corners, u right and v up. [F, 3, 2]."""
         chosen = faces if self.uv_faces is None else self.uv_faces.to(faces.device)
-        uvs = self.uvs.to(like)
         index = chosen.reshape(-1, 1).expand(-1, 2)
         # As `Mesh.at_corners`: the gradient of `gather` has one order of summing.
-        u, v = uvs.gather(0, index).reshape(1, -1, 3, 2).unbind(-1)
+        return self.uvs.to(like).gather(0, index).reshape(-1, 3, 2)
+
+    def at_faces(self, faces: Tensor, like: Tensor) -> tuple[Tensor, "FaceTexture"]:
+        """Return texture coordinates at the corners [1, F, 3, 2], and what they are read from."""
+        u, v = self.at_corners(faces, like)[None].unbind(-1)
         # Materials that share an image share its texels.
         images = {id(image): image for image in self.images}
         texture = packed([image.to(like) for image in images.values()], self.filter, self.wrap)

@@ -9,7 +9,7 @@ from soups import Options, soup
 from taichi_softras import reference, runtime
 from taichi_softras.inputs import pack_inputs
 from taichi_softras.kernels.types import CPU_TILE, GPU_TILE
-from taichi_softras.pipeline import Plan
+from taichi_softras.pipeline import Plan, binning
 from taichi_softras.torch_bridge import launch
 
 pytestmark = [pytest.mark.usefixtures("arch"), pytest.mark.xdist_group("float64")]
@@ -47,8 +47,9 @@ def binned(triangles, size, *, distance="euclidean", sigma=1e-3, dist_eps=1e-4):
     lists = Lists(
         memory.tensor(tiles.face_start, plan.n_faces + 1),
         memory.tensor(tiles.tile_start, plan.n_tiles + 1),
-        memory.tensor(tiles.entry_face, tiles.n_entries),
-        memory.tensor(tiles.entry_slot, tiles.n_entries),
+        # Lists may have more room than they need.
+        memory.tensor(tiles.entry_face, tiles.n_entries)[: tiles.n_entries],
+        memory.tensor(tiles.entry_slot, tiles.n_entries)[: tiles.n_entries],
     )
     return lists, settings
 
@@ -101,3 +102,14 @@ def test_small_faces_touch_few_tiles():
     on_screen = int((tiles.face_start.diff() > 0).sum())
     assert on_screen > 200
     assert len(tiles.entry_face) < 1.4 * on_screen
+
+
+def test_lists_fit_whatever_the_last_ones_were_like():
+    """Room is made for as many entries as the last rendering had; more and fewer do as well."""
+    few, many = ({"sigma": sigma} for sigma in (1e-7, 1e-1))
+    for options in (few, many, few, many, many):
+        lists, _ = binned(soup(13, 60, views=3), (40, 24), **options)
+        binning._seen.clear()
+        wanted, _ = binned(soup(13, 60, views=3), (40, 24), **options)
+        for a, b in zip(lists, wanted, strict=True):
+            assert torch.equal(a, b)

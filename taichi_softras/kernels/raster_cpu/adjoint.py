@@ -125,7 +125,7 @@ def adjoint_kernel(
         first_tile_row: ti.i32,  # of the band that is worked on
         end_tile_row: ti.i32,
         n_workers: ti.i32,
-        progress: array(ti.i32, 1),  # [counters(1 or 2)] zeros
+        progress: array(ti.i32, 1),  # [PROGRESS] zeros
     ):
         tiles_per_band = (end_tile_row - first_tile_row) * ((width + TILE - 1) // TILE)
         n_pixels = n_views * height * width
