@@ -8,7 +8,7 @@ looked at are touched, and only if everything is as it was there.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import taichi as ti
 
@@ -31,7 +31,9 @@ def spread_workers() -> Iterator[None]:
     # Fewer workers than processors: the host wants room for others.
     if len(workers) == len(processors):
         for thread, processor in zip(workers, processors, strict=True):
-            os.sched_setaffinity(thread, {processor})
+            # A sandbox may forbid it; everything works without.
+            with suppress(OSError):
+                os.sched_setaffinity(thread, {processor})
 
 
 def _threads() -> set[int]:
