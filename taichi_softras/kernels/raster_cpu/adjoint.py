@@ -342,15 +342,16 @@ def adjoint_kernel(
                     part = next_task(progress, 1)
                     while part < PARTS:
                         if ti.static(geometry):
-                            for n in range(n_faces * part // PARTS, n_faces * (part + 1) // PARTS):
+                            each = (n_faces + PARTS - 1) // PARTS
+                            for n in range(part * each, ti.min((part + 1) * each, n_faces)):
                                 sum_corners(n, face_start, slots, more, d_corners)
                         if ti.static(attributes_too):
-                            for m in range(
-                                n_attributes * part // PARTS, n_attributes * (part + 1) // PARTS
-                            ):
+                            n_sharing = n_faces // ti.max(n_attributes, 1)
+                            each = (n_attributes + PARTS - 1) // PARTS
+                            for m in range(part * each, ti.min((part + 1) * each, n_attributes)):
                                 sum_attributes(
-                                    m, n_attributes, n_faces // ti.max(n_attributes, 1),
-                                    face_start, slots, attributes_in, more, d_attributes,
+                                    m, n_attributes, n_sharing, face_start, slots, attributes_in,
+                                    more, d_attributes,
                                 )  # fmt: skip
                         part = next_task(progress, 1)
 
