@@ -139,6 +139,20 @@ def test_a_vertex_at_the_eyes_depth_gives_no_nan(arch):
     torch.testing.assert_close(images, want)
 
 
+def test_a_vertex_that_is_no_number_spoils_no_gradient(arch):
+    vertices, faces, renderer = scene()
+    broken = torch.cat([vertices, torch.full((1, 3), torch.nan)]).requires_grad_()
+    more = torch.cat([faces, torch.tensor([[0, 1, len(vertices)]])])
+    eye = torch.tensor([0.3, 0.4, -2.0], requires_grad=True)
+    renderer.transform.set_eyes(eye)
+    images = renderer(broken, more)
+    images.square().sum().backward()
+    assert eye.grad.isfinite().all()
+    assert eye.grad.abs().max() > 0.0
+    assert broken.grad.isfinite().all()
+    torch.testing.assert_close(images, renderer(vertices, faces))
+
+
 def test_rendering_twice_is_rendering_once(arch):
     vertices, faces, renderer = scene()
     mesh = sr.Mesh(vertices, faces)

@@ -3,6 +3,7 @@
 import math
 from typing import Any, TypeVar, overload
 
+import torch
 from torch import Tensor, nn
 
 from taichi_softras.compat.soft_renderer import functional as srf
@@ -28,8 +29,17 @@ class _Camera(nn.Module):
     def forward(self, scene: Mesh | Tensor) -> Mesh | Tensor:
         """Map a mesh, or vertices [B, V, 3], to NDC and depth."""
         if isinstance(scene, Tensor):
-            return self.project(scene)
-        return scene.replaced(vertices=self.project(scene.vertices), clockwise_front=self.mirrors)
+            return self._project_finite(scene)
+        return scene.replaced(
+            vertices=self._project_finite(scene.vertices), clockwise_front=self.mirrors
+        )
+
+    def _project_finite(self, vertices: Tensor) -> Tensor:
+        """Project; what is not finite becomes NaN, and spreads to no gradient of the camera."""
+        finite = vertices.detach().isfinite().all(-1, keepdim=True)
+        if bool(finite.all()):
+            return self.project(vertices)
+        return self.project(vertices.where(finite, 0.0)).where(finite, torch.nan)
 
 
 class _Eye(_Camera):
