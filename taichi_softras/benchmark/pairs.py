@@ -62,20 +62,20 @@ def profile(step: Pass, seconds: float) -> Profile:
 def _alone(plan: Plan, scene: Scene, rendered: Rendered) -> dict[str, float]:
     """Time parts of the CPU's kernels, with the kernels that GPUs have for them."""
     variant, tiles = plan.variant, rendered.tiles
-    setup = setup_kernel(variant.dtype, variant.distance, plan.cull, variant.shows != "")
     gather, _ = gather_kernels(variant.dtype, variant.color != "none")
     slots = rendered.state.new_zeros(max(tiles.n_entries, 1), variant.slot_width)
     d_corners = scene.corners.new_empty(plan.n_faces, 3, 3)
-    launches = {
-        setup: (
+    launches: dict[str, tuple[Any, ...]] = {
+        "setup": (
+            setup_kernel(*plan.setup_choices),
             scene.corners, scene.attributes, scene.views, plan.n_views, plan.n_faces,
             variant.attributes, *plan.extent, plan.reach, *tiles.faces,
         ),
-        gather: (plan.n_faces, tiles.face_start, slots, 0, d_corners),
+        "gather": (gather, plan.n_faces, tiles.face_start, slots, 0, d_corners),
     }  # fmt: skip
     seconds = {}
     with runtime.launching():
-        for name, (kernel, arguments) in zip(("setup", "gather"), launches.items(), strict=True):
+        for name, (kernel, *arguments) in launches.items():
             fast_launch.launch(kernel, *arguments)
             times = []
             for _ in range(FEWEST):

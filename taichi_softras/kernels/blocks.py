@@ -33,6 +33,8 @@ DOWN = TILE // HEIGHT
 BLOCKS = ACROSS * DOWN
 """Blocks of a tile: as many as an int32 has bits."""
 
+# The shifts below are by the logarithms of these.
+
 ALL_BLOCKS = -1
 """A bit for each block."""
 

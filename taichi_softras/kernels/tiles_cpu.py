@@ -12,18 +12,52 @@ import taichi as ti
 
 from taichi_softras.kernels.blocks import TILE, TILE_BITS, live_blocks
 from taichi_softras.kernels.phases import await_tasks, counters, finish_task, next_task
+from taichi_softras.kernels.scan import LARGEST
 from taichi_softras.kernels.setup import CULLED, setup_function
 from taichi_softras.kernels.tiles import reaches_tile
 from taichi_softras.kernels.types import TASK, array
-
-LARGEST = 2**31 - 1
-"""What the scan returns for more entries than int32 can count."""
 
 SET_UP, COUNT, FILL = 0, 1, 2
 """Where `bin_faces` may begin: what comes before has been done by an earlier launch."""
 
 PROGRESS = counters(3)
 """Zeros that `bin_faces` needs."""
+
+
+@ti.func
+def visit_tiles(
+    n, first_slot, counts, fill: ti.template(), records: ti.template(), boxes: ti.template(),
+    height, width, tile_columns, first_tile_row, end_tile_row,
+    chunk_next: ti.template(), entry_face: ti.template(), entry_slot: ti.template(),
+    entry_blocks: ti.template(),
+):  # fmt: skip
+    """Advance `chunk_next`, from `counts` on, for each tile that face n reaches.
+
+    With `fill`, also write an entry at the place that it held.
+
+    Returns:
+        `first_slot` plus the number of tiles.
+    """
+    slot = first_slot
+    if boxes[n, 0] <= boxes[n, 1] and boxes[n, 2] <= boxes[n, 3]:
+        for tile_y in range(
+            ti.max(boxes[n, 2] >> TILE_BITS, first_tile_row),
+            ti.min((boxes[n, 3] >> TILE_BITS) + 1, end_tile_row),
+        ):
+            for tile_x in range(boxes[n, 0] >> TILE_BITS, (boxes[n, 1] >> TILE_BITS) + 1):
+                if reaches_tile(records, n, tile_x, tile_y, height, width, TILE):
+                    t = counts + tile_y * tile_columns + tile_x
+                    entry = chunk_next[t]
+                    # Not `+=`, which would be atomic.
+                    chunk_next[t] = entry + 1
+                    if ti.static(fill):
+                        entry_face[entry] = n
+                        entry_slot[entry] = slot
+                        entry_blocks[entry] = live_blocks(
+                            records, boxes, n, tile_x, tile_y, height, width
+                        )
+                    slot += 1
+    return slot
 
 
 @ti.func
@@ -110,22 +144,11 @@ def binning_kernel(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any
                                 )  # fmt: skip
                                 if 0 <= reason < CULLED:
                                     skipped[reason] += 1
-                            entries = 0
-                            if boxes[n, 0] <= boxes[n, 1] and boxes[n, 2] <= boxes[n, 3]:
-                                for tile_y in range(
-                                    ti.max(boxes[n, 2] >> TILE_BITS, first_tile_row),
-                                    ti.min((boxes[n, 3] >> TILE_BITS) + 1, end_tile_row),
-                                ):
-                                    for tile_x in range(
-                                        boxes[n, 0] >> TILE_BITS, (boxes[n, 1] >> TILE_BITS) + 1
-                                    ):
-                                        if reaches_tile(
-                                            records, n, tile_x, tile_y, height, width, TILE
-                                        ):
-                                            t = counts + tile_y * tile_columns + tile_x
-                                            # Not `+=`, which would be atomic.
-                                            chunk_next[t] = chunk_next[t] + 1
-                                            entries += 1
+                            entries = visit_tiles(
+                                n, 0, counts, False, records, boxes, height, width,
+                                tile_columns, first_tile_row, end_tile_row,
+                                chunk_next, entry_face, entry_slot, entry_blocks,
+                            )  # fmt: skip
                             face_start[n] = entries
                         finish_task(progress, 0)
                         task = next_task(progress, 0)
@@ -147,27 +170,11 @@ def binning_kernel(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any
                             of_view * chunk // n_chunks, of_view * (chunk + 1) // n_chunks
                         ):
                             n = views[b, 0] + f
-                            slot = face_start[n]
-                            if face_start[n + 1] > slot:
-                                for tile_y in range(
-                                    ti.max(boxes[n, 2] >> TILE_BITS, first_tile_row),
-                                    ti.min((boxes[n, 3] >> TILE_BITS) + 1, end_tile_row),
-                                ):
-                                    for tile_x in range(
-                                        boxes[n, 0] >> TILE_BITS, (boxes[n, 1] >> TILE_BITS) + 1
-                                    ):
-                                        if reaches_tile(
-                                            records, n, tile_x, tile_y, height, width, TILE
-                                        ):
-                                            t = counts + tile_y * tile_columns + tile_x
-                                            entry = chunk_next[t]
-                                            chunk_next[t] = entry + 1
-                                            entry_face[entry] = n
-                                            entry_slot[entry] = slot
-                                            entry_blocks[entry] = live_blocks(
-                                                records, boxes, n, tile_x, tile_y, height, width
-                                            )
-                                            slot += 1
+                            visit_tiles(
+                                n, face_start[n], counts, True, records, boxes, height, width,
+                                tile_columns, first_tile_row, end_tile_row,
+                                chunk_next, entry_face, entry_slot, entry_blocks,
+                            )  # fmt: skip
                         task = next_task(progress, 2)
 
     return bin_faces

@@ -55,16 +55,11 @@ def bin_faces(plan: Plan, memory: Memory, scene: Scene) -> Tiles:
     if runtime.backend() == "cpu":
         return _collect_on_cpu(plan, memory, scene, faces, rows, SET_UP)
     launch(
-        setup_kernel(*_setup_choices(plan)),
+        setup_kernel(*plan.setup_choices),
         scene.corners, scene.attributes, scene.views, plan.n_views, n, plan.variant.attributes,
         *plan.extent, plan.reach, *faces,
     )  # fmt: skip
     return _collect_on_gpu(plan, memory, scene, faces, rows)
-
-
-def _setup_choices(plan: Plan) -> tuple[Any, str, str, bool]:
-    """What changes the code that sets up faces."""
-    return plan.variant.dtype, plan.variant.distance, plan.cull, plan.variant.shows != ""
 
 
 def bands(plan: Plan, memory: Memory, scene: Scene, tiles: Tiles) -> Iterator[tuple[Tiles, Memory]]:
@@ -98,7 +93,7 @@ def _collect_on_cpu(
     n, n_tiles = plan.n_faces, plan.n_tiles
     # Enough tasks to share, few enough that their counters stay small.
     n_chunks = max(1, min(8, 8 // plan.n_views))
-    kernel = binning_kernel(*_setup_choices(plan))
+    kernel = binning_kernel(*plan.setup_choices)
     face_start, tile_start = memory.integers(n + 1), memory.integers(n_tiles + 1)
     chunk_next, total = memory.integers(n_chunks * n_tiles), memory.integers(1)
     likely = (n, plan.n_views, plan.size, rows)

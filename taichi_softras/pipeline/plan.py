@@ -118,6 +118,11 @@ class Plan:
             n_texels=n_texels,
         )
 
+    @property
+    def setup_choices(self) -> tuple[Any, str, str, bool]:
+        """What changes the code that sets up faces; arguments of `kernels.setup`'s factories."""
+        return self.variant.dtype, self.variant.distance, self.cull, self.variant.shows != ""
+
     @cached_property
     def reach(self) -> float:
         """Distance, in the metric's unit, beyond which D < dist_eps."""
