@@ -68,7 +68,8 @@ class Viewer:
     def _find(self):
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
-            found = self.xdotool("search", "--onlyvisible", "--name", "^softras$").split()
+            # the legacy window adds its frame rate to the name, after its first second
+            found = self.xdotool("search", "--onlyvisible", "--name", "^softras").split()
             if found:
                 return found[-1]
             assert self.process.poll() is None, Path(self._log).read_text()
