@@ -1,9 +1,10 @@
 """Kernel launches without Taichi's Python overhead, where that is known to be the same.
 
 Taichi's public call spends some 10 to 30 microseconds on every argument. Once a kernel has been
-called publicly, this file puts the arguments straight into a launch context. That is private API:
-it is used with the Taichi version that it was read in, on the CPU, for arguments of exactly the
-annotated types, and outside of tapes. Everything else goes through the public call.
+called publicly, this file puts the arguments straight into a launch context, which the kernel
+keeps: in a loop most arguments are those of the last time. That is private API: it is used with
+the Taichi version that it was read in, on the CPU, for arguments of exactly the annotated types,
+and outside of tapes. Everything else goes through the public call.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,11 +27,14 @@ class _Compiled(NamedTuple):
     """A kernel that has been called publicly in a running Taichi."""
 
     program: Any
-    kernel: Any
-    """Taichi's C++ kernel, None where only the public call will do."""
-    code: Any
-    wanted: tuple[tuple[str, Any, int], ...]
-    """Of each argument: "float", "int" or "array", then dtype and number of axes of arrays."""
+    code: Any = None
+    """Taichi's compiled kernel, None where only the public call will do."""
+    context: Any = None
+    """The arguments of the last launch."""
+    wanted: tuple[tuple[tuple[int], type | None, Any, int], ...] = ()
+    """Of each argument: its place; the type of a number; dtype and number of axes of an array."""
+    held: list[Any] = []  # noqa: RUF012
+    """What `context` holds: numbers, and addresses with shapes."""
 
 
 _compiled: dict[Any, _Compiled] = {}
@@ -44,7 +48,7 @@ def launch(kernel: Callable[..., None], *arguments: Any) -> None:
         with _compiling_quickly():
             kernel(*arguments)
             _compiled[kernel] = _look_up(kernel, runtime.prog)
-    elif found.kernel is None or _recorded(runtime) or not _start(found, arguments):
+    elif found.code is None or _recorded(runtime) or not _start(found, arguments):
         with _compiling_quickly():
             kernel(*arguments)
 
@@ -74,7 +78,7 @@ def _recorded(runtime: Any) -> bool:
 
 def _look_up(kernel: Any, program: Any) -> _Compiled:
     """Find what the public call has compiled."""
-    public_only = _Compiled(program, None, None, ())
+    public_only = _Compiled(program)
     # `_primal` is private too.
     primal = getattr(kernel, "_primal", None)
     if (
@@ -86,38 +90,43 @@ def _look_up(kernel: Any, program: Any) -> _Compiled:
     instances = list(primal.compiled_kernels.values())
     if len(instances) != 1:  # compiled for tensors with and without gradients
         return public_only
-    wanted = []
-    for argument in primal.arguments:
+    wanted: list[tuple[tuple[int], type | None, Any, int]] = []
+    for i, argument in enumerate(primal.arguments):
         annotation = argument.annotation
         if annotation in (ti.f32, ti.f64):
-            wanted.append(("float", None, 0))
+            wanted.append(((i,), float, None, 0))
         elif annotation is ti.i32:
-            wanted.append(("int", None, 0))
+            wanted.append(((i,), int, None, 0))
         elif isinstance(annotation, NdarrayType) and annotation.dtype in _TORCH_NAMES:
-            wanted.append(("array", annotation.dtype, annotation.ndim))
+            wanted.append(((i,), None, annotation.dtype, annotation.ndim))
         else:
             return public_only
     code = program.compile_kernel(program.config(), program.get_device_caps(), instances[0])
-    return _Compiled(program, instances[0], code, tuple(wanted))
+    context = instances[0].make_launch_context()
+    return _Compiled(program, code, context, tuple(wanted), [None] * len(wanted))
 
 
 def _start(found: _Compiled, arguments: tuple[Any, ...]) -> bool:
     """Launch, or return False if an argument is not what the annotation says."""
-    if len(arguments) != len(found.wanted):
+    context, held = found.context, found.held
+    if len(arguments) != len(held):
         return False
-    context = found.kernel.make_launch_context()
-    for i, (value, (kind, dtype, ndim)) in enumerate(zip(arguments, found.wanted, strict=True)):
-        if kind == "array":
-            if not _set_array(context, i, value, dtype, ndim):
+    for value, before, (place, number, dtype, ndim) in zip(
+        arguments, held, found.wanted, strict=True
+    ):
+        if number is None:
+            now = _set_array(context, place, value, dtype, ndim, before)
+            if now is None:
                 return False
-        elif kind == "float":
-            if type(value) not in (float, int):
-                return False
-            context.set_arg_float((i,), float(value))
-        else:
-            if type(value) is not int:
-                return False
-            context.set_arg_int((i,), value)
+            held[place[0]] = now
+        elif type(value) is not number and not (number is float and type(value) is int):
+            return False
+        elif value != before:
+            if number is float:
+                context.set_arg_float(place, float(value))
+            else:
+                context.set_arg_int(place, value)
+            held[place[0]] = value
     found.program.launch_kernel(found.code, context)
     return True
 
@@ -126,19 +135,30 @@ _torch_dtypes: dict[Any, Any] = {}
 """Torch's dtypes by Taichi's, as they come by: this file knows no torch."""
 
 
-def _set_array(context: Any, i: int, value: Any, dtype: Any, ndim: int) -> bool:
+def _set_array(
+    context: Any, place: tuple[int], value: Any, dtype: Any, ndim: int, before: Any
+) -> Any:
+    """Put an array into its place, and return what then is there; None if it does not fit."""
     if isinstance(value, ti.Ndarray):
-        fits = value.dtype == dtype and len(value.shape) == ndim and value.grad is None
-        if fits:
-            context.set_arg_ndarray((i,), value.arr)
-        return bool(fits)
+        if value.dtype != dtype or len(value.shape) != ndim or value.grad is not None:
+            return None
+        context.set_arg_ndarray(place, value.arr)
+        return "a Taichi array"
     # A torch tensor on the CPU, told by its looks.
     given = getattr(value, "dtype", None)
     if given is not _torch_dtypes.get(dtype):
         if str(given) != _TORCH_NAMES[dtype]:
-            return False
+            return None
         _torch_dtypes[dtype] = given
-    if value.ndim != ndim or not value.is_cpu or value.requires_grad or not value.is_contiguous():
-        return False
-    context.set_arg_external_array_with_shape((i,), value.data_ptr(), value.nbytes, value.shape, 0)
-    return True
+    shape = value.shape
+    if (
+        len(shape) != ndim
+        or not value.is_cpu
+        or value.requires_grad
+        or not value.is_contiguous()
+    ):
+        return None
+    now = (value.data_ptr(), shape)
+    if now != before:
+        context.set_arg_external_array_with_shape(place, now[0], value.nbytes, shape, 0)
+    return now
