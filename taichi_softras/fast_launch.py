@@ -22,6 +22,9 @@ _CPUS = (ti.x64, ti.arm64)
 
 _TORCH_NAMES = {ti.f32: "torch.float32", ti.f64: "torch.float64", ti.i32: "torch.int32"}
 
+_torch_dtypes: dict[str, Any] = {}
+"""Torch's dtypes by their names, as they come by: this file knows no torch."""
+
 
 class _Compiled(NamedTuple):
     """A kernel that has been called publicly in a running Taichi."""
@@ -31,8 +34,9 @@ class _Compiled(NamedTuple):
     """Taichi's compiled kernel, None where only the public call will do."""
     context: Any = None
     """The arguments of the last launch."""
-    wanted: tuple[tuple[tuple[int], type | None, Any, int], ...] = ()
-    """Of each argument: its place; the type of a number; dtype and number of axes of an array."""
+    wanted: tuple[tuple[tuple[int], type | None, str, int, Any], ...] = ()
+    """Of each argument: its place; the type of a number; torch's name for the dtype of an array,
+    its number of axes, and Taichi's dtype."""
     held: list[Any] = []  # noqa: RUF012
     """What `context` holds: numbers, and addresses with shapes."""
 
@@ -90,15 +94,16 @@ def _look_up(kernel: Any, program: Any) -> _Compiled:
     instances = list(primal.compiled_kernels.values())
     if len(instances) != 1:  # compiled for tensors with and without gradients
         return public_only
-    wanted: list[tuple[tuple[int], type | None, Any, int]] = []
+    wanted: list[tuple[tuple[int], type | None, str, int, Any]] = []
     for i, argument in enumerate(primal.arguments):
         annotation = argument.annotation
         if annotation in (ti.f32, ti.f64):
-            wanted.append(((i,), float, None, 0))
+            wanted.append(((i,), float, "", 0, None))
         elif annotation is ti.i32:
-            wanted.append(((i,), int, None, 0))
+            wanted.append(((i,), int, "", 0, None))
         elif isinstance(annotation, NdarrayType) and annotation.dtype in _TORCH_NAMES:
-            wanted.append(((i,), None, annotation.dtype, annotation.ndim))
+            dtype = annotation.dtype
+            wanted.append(((i,), None, _TORCH_NAMES[dtype], annotation.ndim, dtype))
         else:
             return public_only
     code = program.compile_kernel(program.config(), program.get_device_caps(), instances[0])
@@ -111,11 +116,16 @@ def _start(found: _Compiled, arguments: tuple[Any, ...]) -> bool:
     context, held = found.context, found.held
     if len(arguments) != len(held):
         return False
-    for value, before, (place, number, dtype, ndim) in zip(
+    for value, before, (place, number, name, ndim, dtype) in zip(
         arguments, held, found.wanted, strict=True
     ):
         if number is None:
-            now = _set_array(context, place, value, dtype, ndim, before)
+            given = getattr(value, "dtype", None)
+            if given is _torch_dtypes.get(name) or str(given) == name:
+                now = _set_tensor(context, place, value, ndim, before)
+                _torch_dtypes[name] = given
+            else:
+                now = _set_ndarray(context, place, value, ndim, dtype)
             if now is None:
                 return False
             held[place[0]] = now
@@ -123,7 +133,7 @@ def _start(found: _Compiled, arguments: tuple[Any, ...]) -> bool:
             return False
         elif value != before:
             if number is float:
-                context.set_arg_float(place, float(value))
+                context.set_arg_float(place, value)
             else:
                 context.set_arg_int(place, value)
             held[place[0]] = value
@@ -131,34 +141,25 @@ def _start(found: _Compiled, arguments: tuple[Any, ...]) -> bool:
     return True
 
 
-_torch_dtypes: dict[Any, Any] = {}
-"""Torch's dtypes by Taichi's, as they come by: this file knows no torch."""
-
-
-def _set_array(
-    context: Any, place: tuple[int], value: Any, dtype: Any, ndim: int, before: Any
-) -> Any:
-    """Put an array into its place, and return what then is there; None if it does not fit."""
-    if isinstance(value, ti.Ndarray):
-        if value.dtype != dtype or len(value.shape) != ndim or value.grad is not None:
-            return None
-        context.set_arg_ndarray(place, value.arr)
-        return "a Taichi array"
-    # A torch tensor on the CPU, told by its looks.
-    given = getattr(value, "dtype", None)
-    if given is not _torch_dtypes.get(dtype):
-        if str(given) != _TORCH_NAMES[dtype]:
-            return None
-        _torch_dtypes[dtype] = given
+def _set_tensor(context: Any, place: tuple[int], value: Any, ndim: int, before: Any) -> Any:
+    """Put a torch tensor into its place, and return what then is there; None if it does not fit."""
     shape = value.shape
-    if (
-        len(shape) != ndim
-        or not value.is_cpu
-        or value.requires_grad
-        or not value.is_contiguous()
-    ):
+    if len(shape) != ndim or not value.is_cpu or value.requires_grad or not value.is_contiguous():
         return None
     now = (value.data_ptr(), shape)
     if now != before:
         context.set_arg_external_array_with_shape(place, now[0], value.nbytes, shape, 0)
     return now
+
+
+def _set_ndarray(context: Any, place: tuple[int], value: Any, ndim: int, dtype: Any) -> Any:
+    """Do the same with one of Taichi's arrays."""
+    if (
+        not isinstance(value, ti.Ndarray)
+        or value.dtype != dtype
+        or len(value.shape) != ndim
+        or value.grad is not None
+    ):
+        return None
+    context.set_arg_ndarray(place, value.arr)
+    return "a Taichi array"

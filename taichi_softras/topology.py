@@ -74,6 +74,19 @@ def index_range(faces: Tensor) -> tuple[int, int]:
 
 
 @_remember
+def corners_by_vertex(faces: Tensor, n_vertices: int) -> tuple[Tensor, Tensor]:
+    """List the corners 3 f + k that each vertex is, in ascending order, one vertex after another.
+
+    Returns:
+        Where each vertex's list begins [V + 1], and the lists [3 F]; int32.
+    """
+    owners = faces.flatten()
+    counts = torch.bincount(owners, minlength=n_vertices)
+    start = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    return start.to(torch.int32), owners.argsort(stable=True).to(torch.int32)
+
+
+@_remember
 def unique_edges(faces: Tensor) -> Tensor:
     """List each undirected edge once, in ascending order. [F, 3] -> [E, 2]."""
     keys = _half_edge_keys(_proper(faces)[0], _radix(faces))

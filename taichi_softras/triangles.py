@@ -10,6 +10,7 @@ from taichi_softras.camera import Camera
 from taichi_softras.errors import ArgumentError, ShapeError
 from taichi_softras.mesh import Mesh
 from taichi_softras.texture_maps import FaceTexture, joined
+from taichi_softras.torch_bridge.projection import can_project, project_to_corners
 
 
 class Triangles(NamedTuple):
@@ -65,10 +66,14 @@ def project(
     camera = _matching(camera, mesh)
     finite = mesh.vertices.detach().isfinite().all(-1)
     all_finite = bool(finite.all())
+    attributes, texture = _corner_attributes(mesh, more)
+    if all_finite and can_project(mesh.vertices, camera):
+        corners_ndc = project_to_corners(mesh.vertices, mesh.faces, camera, size)
+        if not bool((corners_ndc.detach()[..., 2] < near).any()):
+            return Triangles(corners_ndc, attributes, None, 0, texture)
     # A NaN would spread through the projection's backward pass to the camera.
     vertices = mesh.vertices if all_finite else mesh.vertices.where(finite[..., None], 0.0)
     points_view = camera.view_from_points(vertices)
-    attributes, texture = _corner_attributes(mesh, more)
     if points_view.shape[0] != len(camera):
         camera = camera[[0] * points_view.shape[0]]
     broken = None if all_finite else ~finite[..., mesh.faces].all(-1).expand(len(camera), -1)
@@ -100,7 +105,8 @@ def _matching(camera: Camera, mesh: Mesh) -> Camera:
             f"`mesh` has {mesh.vertices.shape[0]} sets of vertices, but `camera` holds "
             f"{len(camera)} views; they must be equal, or one of them 1."
         )
-    return camera.to(mesh.vertices.dtype)
+    # As it is if possible: changing it checks its values again.
+    return camera if camera.dtype == mesh.vertices.dtype else camera.to(mesh.vertices.dtype)
 
 
 def _corner_attributes(mesh: Mesh, more: Tensor | None) -> tuple[Tensor, FaceTexture | None]:

@@ -137,6 +137,16 @@ def test_faces_made_under_inference_mode_work():
         assert unique_edges(faces).shape == (6, 2)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_each_vertex_has_the_list_of_its_corners(seed):
+    faces = random_faces(seed)
+    start, corners = topology.corners_by_vertex(faces, 10)
+    assert start.dtype == corners.dtype == torch.int32
+    for v in range(10):
+        wanted = [n for n, owner in enumerate(faces.flatten().tolist()) if owner == v]
+        assert corners[start[v] : start[v + 1]].tolist() == wanted
+
+
 def test_index_range_names_the_extremes():
     assert index_range(faces_of([[3, -1, 7]])) == (-1, 7)
     assert index_range(faces_of([])) == (0, -1)

@@ -1,19 +1,20 @@
 """The rasterizer under torch's autograd: detach, allocate, launch, save."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from taichi_softras import runtime
-from taichi_softras.errors import DerivativeError
 from taichi_softras.inputs import RasterInputs, Rendering, pack_inputs
 from taichi_softras.pipeline import Needs, Plan
 from taichi_softras.settings import RasterSettings
 from taichi_softras.skipped import SkippedFaces, warn_about_skipped
 from taichi_softras.texture_maps import FaceTexture
 from taichi_softras.torch_bridge import launch, operators
+from taichi_softras.torch_bridge.derivatives import first_only
 from taichi_softras.torch_bridge.memory import check_backend, dtype_name
 
 MAX_CHANNELS = 8
@@ -125,7 +126,7 @@ def _render(
 
 
 class _Rasterize(torch.autograd.Function):
-    """Forward: bin, launch, keep O(pixels + faces + tile entries). Backward: `_Adjoint`."""
+    """Forward: bin, launch, keep O(pixels + faces + tile entries)."""
 
     @staticmethod
     def forward(
@@ -151,12 +152,8 @@ class _Rasterize(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *d_outputs: Tensor) -> tuple[Tensor | None, ...]:
         _ = ctx.saved_tensors
-        arguments = (ctx.kept, ctx.softness, ctx.needs_input_grad, *d_outputs[:3])
-        if torch.is_grad_enabled():  # create_graph=True: whoever differentiates again is told
-            gradients = _Adjoint.apply(*arguments)  # type: ignore[no-untyped-call]
-        else:
-            gradients = _pull_back(*arguments)
-        return (*gradients, None, None, None)
+        pull_back = partial(_pull_back, ctx.kept, ctx.softness, ctx.needs_input_grad)
+        return (*first_only(pull_back, *d_outputs[:3]), None, None, None)
 
 
 def _pull_back(
@@ -176,25 +173,3 @@ def _pull_back(
         for total, like, wanted in zip(found.softness, softness, (sigma, gamma), strict=True)
     ]
     return found.corners, found.attributes, found.background, found.texels, *d_softness
-
-
-class _Adjoint(torch.autograd.Function):
-    """The hand-written adjoint; it has no derivative of its own."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        kept: launch.Kept,
-        softness: tuple[Tensor, Tensor],
-        needed: tuple[bool, ...],
-        *d_images: Tensor,
-    ) -> tuple[Tensor | None, ...]:
-        return _pull_back(kept, softness, needed, *d_images)
-
-    @staticmethod
-    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor | None, ...]:
-        raise DerivativeError(
-            "the rasterizer has first derivatives only; a second derivative (create_graph=True, "
-            "torch.autograd.functional.hessian) is not available. `taichi_softras.reference."
-            "rasterize` has derivatives of every order, at dense cost."
-        )

@@ -1,0 +1,159 @@
+"""From vertices to the projected corners of their faces in one launch, and back.
+
+A vertex is projected once and copied to the corners that it is; the adjoint sums a vertex's corners
+and pulls that through the projection. Sums run over each vertex's own list of corners, and over
+views in order: nothing races, and bits do not depend on the number of threads.
+"""
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import taichi as ti
+
+from taichi_softras.kernels.phases import counters, next_task
+from taichi_softras.kernels.types import TASK, array
+from taichi_softras.kernels.vertex import SMALLEST_DEPTH
+
+CAMERA_ROW = 16
+"""A camera: rotation into view space, row by row; translation; then how many NDC units its view x
+and y are in a depth of 1 (orthographic: at any depth), and where depth's axis lies in NDC."""
+
+CHUNKS = 32
+"""Parts of the vertices that threads share."""
+
+PROGRESS = counters(1)
+"""Zeros that the kernels need."""
+
+
+class ProjectionKernels(NamedTuple):
+    """Kernels whose sizes are B views, S sets of vertices, C cameras, V vertices, F faces."""
+
+    to_corners: Any
+    from_corners: Any
+    """The adjoint of `to_corners`, to vertices and cameras."""
+
+
+@cache
+def projection_kernels(dtype: Any, perspective: bool, parallel: bool) -> ProjectionKernels:
+    """Return the kernels; without `parallel` they run in the thread that calls them.
+
+    That is faster for small meshes: waking threads takes as long as projecting thousands of points.
+    """
+    serial = not parallel
+
+    @ti.func
+    def to_view(points: ti.template(), at, cameras: ti.template(), c):
+        point = ti.Vector([points[at, 0], points[at, 1], points[at, 2]])
+        view = ti.Vector.zero(dtype, 3)
+        for row in ti.static(range(3)):
+            view[row] = (
+                point[0] * cameras[c, 3 * row] + point[1] * cameras[c, 3 * row + 1]
+                + point[2] * cameras[c, 3 * row + 2] + cameras[c, 9 + row]
+            )  # fmt: skip
+        return point, view
+
+    @ti.func
+    def divisor(view):
+        """What x and y are divided by, and whether that depends on the depth."""
+        depth, moves = ti.cast(1.0, dtype), False
+        if ti.static(perspective):
+            moves = ti.abs(view[2]) >= SMALLEST_DEPTH
+            depth = ti.select(moves, view[2], ti.cast(SMALLEST_DEPTH, dtype))
+        return depth, moves
+
+    @ti.kernel
+    def to_corners(
+        points: array(dtype, 2),  # [S * V, 3] world
+        cameras: array(dtype, 2),  # [C, CAMERA_ROW]
+        corner_start: array(ti.i32, 1),  # [V + 1] where each vertex's corners begin
+        corner_of: array(ti.i32, 1),  # [3 F] corners 3 f + k, by vertex
+        n_views: ti.i32,  # B
+        n_sets: ti.i32,  # S: 1 or B
+        n_cameras: ti.i32,  # C: 1 or B
+        n_vertices: ti.i32,  # V
+        n_corners: ti.i32,  # 3 F
+        corners: array(dtype, 2),  # [B * 3 F, 3] out: x right, y up in NDC, view depth
+        n_workers: ti.i32,
+        progress: array(ti.i32, 1),  # [PROGRESS] zeros
+    ):
+        ti.loop_config(serialize=serial)
+        for worker in range(n_workers * TASK):
+            if worker % TASK == 0:
+                chunk = next_task(progress, 0)
+                while chunk < CHUNKS:
+                    each = (n_vertices + CHUNKS - 1) // CHUNKS
+                    for b in range(n_views):
+                        c = ti.min(b, n_cameras - 1)
+                        for v in range(chunk * each, ti.min((chunk + 1) * each, n_vertices)):
+                            at = ti.min(b, n_sets - 1) * n_vertices + v
+                            _, view = to_view(points, at, cameras, c)
+                            depth, _ = divisor(view)
+                            x = cameras[c, 12] * (view[0] / depth) + cameras[c, 14]
+                            y = cameras[c, 15] - cameras[c, 13] * (view[1] / depth)
+                            for i in range(corner_start[v], corner_start[v + 1]):
+                                corner = b * n_corners + corner_of[i]
+                                corners[corner, 0] = x
+                                corners[corner, 1] = y
+                                corners[corner, 2] = view[2]
+                    chunk = next_task(progress, 0)
+
+    @ti.kernel
+    def from_corners(
+        points: array(dtype, 2),  # [S * V, 3]
+        cameras: array(dtype, 2),  # [C, CAMERA_ROW]
+        corner_start: array(ti.i32, 1),  # [V + 1]
+        corner_of: array(ti.i32, 1),  # [3 F]
+        n_views: ti.i32,
+        n_sets: ti.i32,
+        n_cameras: ti.i32,
+        n_vertices: ti.i32,
+        n_corners: ti.i32,
+        d_corners: array(dtype, 2),  # [B * 3 F, 3]
+        d_points: array(dtype, 2),  # [S * V, 3] out
+        d_cameras: array(ti.f64, 3),  # [B, CHUNKS, CAMERA_ROW] out, to be summed over chunks
+        n_workers: ti.i32,
+        progress: array(ti.i32, 1),  # [PROGRESS] zeros
+    ):
+        ti.loop_config(serialize=serial)
+        for worker in range(n_workers * TASK):
+            if worker % TASK == 0:
+                chunk = next_task(progress, 0)
+                while chunk < CHUNKS:
+                    each = (n_vertices + CHUNKS - 1) // CHUNKS
+                    for b in range(n_views):
+                        c = ti.min(b, n_cameras - 1)
+                        total = ti.Vector.zero(ti.f64, CAMERA_ROW)
+                        for v in range(chunk * each, ti.min((chunk + 1) * each, n_vertices)):
+                            s = ti.Vector.zero(dtype, 3)
+                            for i in range(corner_start[v], corner_start[v + 1]):
+                                corner = b * n_corners + corner_of[i]
+                                for axis in ti.static(range(3)):
+                                    s[axis] += d_corners[corner, axis]
+                            at = ti.min(b, n_sets - 1) * n_vertices + v
+                            point, view = to_view(points, at, cameras, c)
+                            depth, moves = divisor(view)
+                            x, y = view[0] / depth, view[1] / depth
+                            d_x, d_y = s[0] * cameras[c, 12], -s[1] * cameras[c, 13]
+                            d_view = ti.Vector([d_x / depth, d_y / depth, s[2]])
+                            if moves:
+                                d_view[2] -= (d_x * x + d_y * y) / depth
+                            for axis in ti.static(range(3)):
+                                d = ti.cast(0.0, dtype)
+                                if b > 0 and n_sets == 1:
+                                    d = d_points[at, axis]
+                                for row in ti.static(range(3)):
+                                    d += d_view[row] * cameras[c, 3 * row + axis]
+                                d_points[at, axis] = d
+                            for row in ti.static(range(3)):
+                                for axis in ti.static(range(3)):
+                                    total[3 * row + axis] += d_view[row] * point[axis]
+                                total[9 + row] += d_view[row]
+                            total[12] += s[0] * x
+                            total[13] -= s[1] * y
+                            total[14] += s[0]
+                            total[15] += s[1]
+                        for n in ti.static(range(CAMERA_ROW)):
+                            d_cameras[b, chunk, n] = total[n]
+                    chunk = next_task(progress, 0)
+
+    return ProjectionKernels(to_corners, from_corners)

@@ -1,0 +1,145 @@
+"""Vertices to projected corners under torch's autograd: one launch each way, on the CPU.
+
+`Projection` and `Mesh.at_corners` say the same in torch's operations, a dozen each way, which take
+longer than the rasterizer where many views are small.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from taichi_softras import runtime, topology
+from taichi_softras.fast_launch import launch
+from taichi_softras.kernels.project import CAMERA_ROW, CHUNKS, PROGRESS, projection_kernels
+from taichi_softras.projection import Projection
+from taichi_softras.torch_bridge.derivatives import first_only
+from taichi_softras.torch_bridge.memory import dtype_name
+
+PARALLEL = 2**14
+"""Corners of all views from which on it pays to wake Taichi's threads."""
+
+
+def can_project(points: Tensor, camera: Projection) -> bool:
+    """Whether `project_to_corners` works here, and is worth the sorting of the faces."""
+    if torch.compiler.is_compiling() or points.device.type != "cpu":
+        return False
+    learning = points.requires_grad or any(
+        value.requires_grad for value in (camera.view_from_world, camera.focal, camera.center)
+    )
+    if not learning or not torch.is_grad_enabled() or camera.distortion is not None:
+        return False
+    runtime.init(tensors_on="cpu")
+    return runtime.backend() == "cpu"
+
+
+def project_to_corners(
+    points: Tensor, faces: Tensor, camera: Projection, size: tuple[int, int]
+) -> Tensor:
+    """Project vertices and copy them to the corners of their faces; ask `can_project` before.
+
+    Args:
+        points: World coordinates, finite; shared by all views or a set for each. [V, 3] or
+            [B or 1, V, 3]
+        faces: Vertex indices. [F, 3]
+        camera: B cameras or one, of the points' dtype.
+        size: Image height and width in pixels.
+
+    Returns:
+        x right, y up in NDC, view depth. [B, F, 3, 3]
+    """
+    start, corner_of = topology.corners_by_vertex(faces, points.shape[-2])
+    corners: Tensor = _ToCorners.apply(  # type: ignore[no-untyped-call]
+        points, _rows(camera, size), start, corner_of, not camera.orthographic
+    )
+    return corners
+
+
+def _rows(camera: Projection, size: tuple[int, int]) -> Tensor:
+    """Lay cameras out as the kernels read them. [C, CAMERA_ROW]."""
+    scale = size[0] / min(size)
+    pose = camera.view_from_world
+    parts = [
+        pose[:, :3, :3].flatten(1),
+        pose[:, :3, 3],
+        camera.focal * scale,
+        camera.center * scale,
+    ]
+    return torch.cat(parts, dim=1)
+
+
+class _Sizes(NamedTuple):
+    """Arguments of both kernels, in their order."""
+
+    n_views: int
+    n_sets: int
+    n_cameras: int
+    n_vertices: int
+    n_corners: int
+
+
+class _ToCorners(torch.autograd.Function):
+    """Forward and its adjoint; the adjoint has no derivative of its own."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        points: Tensor,
+        cameras: Tensor,
+        corner_start: Tensor,
+        corner_of: Tensor,
+        perspective: bool,
+    ) -> Tensor:
+        n_sets = points.shape[0] if points.ndim == 3 else 1
+        n_views = max(n_sets, cameras.shape[0])
+        ctx.sizes = _Sizes(n_views, n_sets, cameras.shape[0], points.shape[-2], len(corner_of))
+        ctx.perspective = perspective
+        ctx.save_for_backward(points, cameras, corner_start, corner_of)
+        corners = points.new_empty(n_views, len(corner_of) // 3, 3, 3)
+        tensors = (points, cameras, corner_start, corner_of)
+        _launch("to_corners", tensors, ctx.sizes, perspective, corners)
+        return corners
+
+    @staticmethod
+    def backward(ctx: Any, d_corners: Tensor) -> tuple[Tensor | None, ...]:
+        pull_back = partial(_pull_back, ctx.saved_tensors, ctx.sizes, ctx.perspective)
+        return (*first_only(pull_back, d_corners), None, None, None)
+
+
+def _pull_back(
+    tensors: tuple[Tensor, ...], sizes: _Sizes, perspective: bool, d_corners: Tensor
+) -> tuple[Tensor, Tensor]:
+    points, cameras = tensors[:2]
+    d_points = torch.empty_like(points, memory_format=torch.contiguous_format)
+    parts = points.new_empty(sizes.n_views, CHUNKS, CAMERA_ROW, dtype=torch.float64)
+    gradients = (d_points.reshape(-1, 3), parts)
+    _launch("from_corners", tensors, sizes, perspective, d_corners.contiguous(), *gradients)
+    d_cameras = parts.sum(1)
+    if sizes.n_cameras == 1:
+        d_cameras = d_cameras.sum(0, keepdim=True)
+    return d_points, d_cameras.to(cameras.dtype)
+
+
+def _launch(
+    which: str,
+    tensors: tuple[Tensor, ...],
+    sizes: _Sizes,
+    perspective: bool,
+    corners: Tensor,
+    *gradients: Tensor,
+) -> None:
+    points, cameras, corner_start, corner_of = tensors
+    if 0 in sizes:
+        for gradient in gradients:
+            gradient.zero_()
+        return
+    parallel = corners.numel() // 3 > PARALLEL
+    dtype = runtime.taichi_dtype(dtype_name(points.dtype))
+    kernel = getattr(projection_kernels(dtype, perspective, parallel), which)
+    with runtime.launching():
+        launch(
+            kernel, points.detach().contiguous().reshape(-1, 3), cameras.detach().contiguous(),
+            corner_start, corner_of, *sizes, corners.detach().reshape(-1, 3), *gradients,
+            runtime.thread_count() if parallel else 1, torch.zeros(PROGRESS, dtype=torch.int32),
+        )  # fmt: skip
