@@ -85,6 +85,26 @@ def adjoint_kernel(
             # What the pixel's colour and depth say to every weight alike.
             g_mean[i] = mean
 
+    @ti.func
+    def next_tile(
+        progress: ti.template(), n_tiles, tiles_per_band, first_tile_row, height, width,
+        tile_start: ti.template(), d_softness: ti.template(),
+    ):  # fmt: skip
+        """Draw a tile with faces from a band of `n_tiles`; those without are done on the way."""
+        work = next_task(progress, 0)
+        searching = work < n_tiles
+        while searching:
+            tile = place_tile(work, tiles_per_band, first_tile_row, height, width)
+            searching = tile_start[tile.index] == tile_start[tile.index + 1]
+            if searching:
+                if ti.static(softness):
+                    d_softness[work, 0] = 0.0
+                    d_softness[work, 1] = 0.0
+                finish_task(progress, 0)
+                work = next_task(progress, 0)
+                searching = work < n_tiles
+        return work
+
     @ti.kernel
     def adjoint(
         records: array(dtype, 2),  # [N, RECORD]
@@ -128,11 +148,14 @@ def adjoint_kernel(
         progress: array(ti.i32, 1),  # [PROGRESS] zeros
     ):
         tiles_per_band = (end_tile_row - first_tile_row) * ((width + TILE - 1) // TILE)
-        n_pixels = n_views * height * width
+        n_tiles, n_pixels = n_views * tiles_per_band, n_views * height * width
         for worker in range(n_workers * TASK):
             if worker % TASK == 0:
-                work = next_task(progress, 0)
-                while work < n_views * tiles_per_band:
+                work = next_tile(
+                    progress, n_tiles, tiles_per_band, first_tile_row, height, width,
+                    tile_start, d_softness,
+                )  # fmt: skip
+                while work < n_tiles:
                     tile = place_tile(work, tiles_per_band, first_tile_row, height, width)
                     b = tile.view
                     first_entry, end_entry = tile_start[tile.index], tile_start[tile.index + 1]
@@ -150,8 +173,7 @@ def adjoint_kernel(
                     d_here = [ti.Vector.zero(dtype, BLOCK) for _ in ti.static(range(attributes_in))]
                     exact = ti.cast(shorter, variant.position_dtype)
                     place_lanes(tile, height, width, exact, px, py)
-                    # An empty tile reads nothing.
-                    for row in range(tile.rows if first_entry < end_entry else 0):
+                    for row in range(tile.rows):
                         for four in range((tile.columns + WIDTH - 1) // WIDTH):
                             q = tile.first_pixel + row * width + four * WIDTH
                             i = pixel_index(row, 0) + four * BLOCK
@@ -336,9 +358,12 @@ def adjoint_kernel(
                         d_softness[work, 0] = to_sigma
                         d_softness[work, 1] = to_gamma
                     finish_task(progress, 0)
-                    work = next_task(progress, 0)
+                    work = next_tile(
+                        progress, n_tiles, tiles_per_band, first_tile_row, height, width,
+                        tile_start, d_softness,
+                    )  # fmt: skip
                 if ti.static(geometry or attributes_too):
-                    await_tasks(progress, 0, n_views * tiles_per_band)
+                    await_tasks(progress, 0, n_tiles)
                     part = next_task(progress, 1)
                     while part < PARTS:
                         if ti.static(geometry):

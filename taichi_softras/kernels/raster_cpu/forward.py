@@ -73,6 +73,38 @@ def forward_kernel(variant: Variant) -> Any:
         for ch in ti.static(range(channels)):
             image[q, ch] = sums[ch][i]
 
+    @ti.func
+    def next_tile(
+        progress: ti.template(), n_tiles, tiles_per_band, first_tile_row, height, width, n_pixels,
+        far, background_depth, background: ti.template(), background_rows,
+        tile_start: ti.template(), alpha_out: ti.template(), image: ti.template(),
+        depth_out: ti.template(), state: ti.template(), winner: ti.template(),
+    ):  # fmt: skip
+        """Draw a tile with faces from a band of `n_tiles`; those without are done on the way."""
+        work = next_task(progress, 0)
+        searching = work < n_tiles
+        while searching:
+            tile = place_tile(work, tiles_per_band, first_tile_row, height, width)
+            searching = tile_start[tile.index] == tile_start[tile.index + 1]
+            if searching:
+                for row in range(tile.rows):
+                    first = tile.first_pixel + row * width
+                    for q in range(first, first + tile.columns):
+                        alpha_out[q] = 0.0
+                        state[q] = nothing
+                        if ti.static(color == "softmax"):
+                            state[n_pixels + q] = background_depth
+                            state[2 * n_pixels + q] = 1.0
+                        elif ti.static(color == "hard"):
+                            winner[q] = -1
+                        if ti.static(color != "none"):
+                            depth_out[q] = far
+                        for ch in ti.static(range(channels)):
+                            image[q, ch] = background[q if background_rows > 1 else 0, ch]
+                work = next_task(progress, 0)
+                searching = work < n_tiles
+        return work
+
     @ti.kernel
     def forward(
         records: array(dtype, 2),  # [N, RECORD]
@@ -107,11 +139,15 @@ def forward_kernel(variant: Variant) -> Any:
         progress: array(ti.i32, 1),  # [PROGRESS] zeros
     ):
         tiles_per_band = (end_tile_row - first_tile_row) * ((width + TILE - 1) // TILE)
-        n_pixels = n_views * height * width
+        n_tiles, n_pixels = n_views * tiles_per_band, n_views * height * width
         for worker in range(n_workers * TASK):
             if worker % TASK == 0:
-                work = next_task(progress, 0)
-                while work < n_views * tiles_per_band:
+                work = next_tile(
+                    progress, n_tiles, tiles_per_band, first_tile_row, height, width, n_pixels,
+                    far, background_depth, background, background_rows,
+                    tile_start, alpha_out, image, depth_out, state, winner,
+                )  # fmt: skip
+                while work < n_tiles:
                     tile = place_tile(work, tiles_per_band, first_tile_row, height, width)
                     b = tile.view
                     first_entry, end_entry = tile_start[tile.index], tile_start[tile.index + 1]
@@ -260,6 +296,10 @@ def forward_kernel(variant: Variant) -> Any:
                                         silhouette, reference, total, depth_sum, nearest, sums,
                                         alpha_out, image, depth_out, state, winner,
                                     )  # fmt: skip
-                    work = next_task(progress, 0)
+                    work = next_tile(
+                        progress, n_tiles, tiles_per_band, first_tile_row, height, width, n_pixels,
+                        far, background_depth, background, background_rows,
+                        tile_start, alpha_out, image, depth_out, state, winner,
+                    )  # fmt: skip
 
     return forward
