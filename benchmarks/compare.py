@@ -28,6 +28,9 @@ CASES = [
     (3, 256, 1, 1e-2, "none", False),
     (3, 256, 1, 1e-2, "softmax", False),
     (4, 256, 3, 1e-4, "softmax", True),
+    (3, 64, 1, 1e-4, "none", True),
+    (3, 64, 8, 1e-4, "none", True),
+    (3, 64, 24, 1e-4, "none", True),
 ]
 
 
