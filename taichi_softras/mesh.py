@@ -10,7 +10,7 @@ from torch import Tensor
 from taichi_softras import topology
 from taichi_softras.errors import ArgumentError, ShapeError, check_shape
 from taichi_softras.textures import SurfaceTexture, Texture, UVTexture
-from taichi_softras.transforms import normalize, promote
+from taichi_softras.transforms import normalize, promote, take_rows
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -112,18 +112,9 @@ class Mesh:
         return self.at_corners(self.vertices)
 
     def at_corners(self, values: Tensor) -> Tensor:
-        """Copy vertex values to each face's corners. [..., V, C] -> [..., F, 3, C].
-
-        Indexing with `faces` would do, but its gradient is summed by racing threads; that of
-        `gather` has one order too, and is five times as fast as that of `index_select`.
-        """
-        index, channels = self.faces.flatten(), values.shape[-1]
-        if values.requires_grad and torch.is_grad_enabled():
-            everywhere = index[:, None].expand(*values.shape[:-2], -1, channels)
-            flat = values.gather(-2, everywhere)
-        else:
-            flat = values.index_select(-2, index)
-        return flat.reshape(*values.shape[:-2], self.n_faces, 3, channels)
+        """Copy vertex values to each face's corners. [..., V, C] -> [..., F, 3, C]."""
+        flat = take_rows(values, self.faces.flatten())
+        return flat.reshape(*values.shape[:-2], self.n_faces, 3, values.shape[-1])
 
     @property
     def face_areas(self) -> Tensor:

@@ -155,6 +155,55 @@ def transform_points(matrix: Tensor, points: Tensor) -> Tensor:
     return rotated if matrix.shape[-1] == 3 else rotated + matrix[..., None, :3, 3]
 
 
+def take_rows(values: Tensor, index: Tensor) -> Tensor:
+    """Pick rows, `values[..., index, :]`, with a gradient that is summed in one order.
+
+    That of indexing is summed by racing threads.
+
+    Args:
+        values: Rows to pick from. [..., V, C]
+        index: Which rows, int64. [N]
+
+    Returns:
+        The rows. [..., N, C]
+    """
+    if values.requires_grad and torch.is_grad_enabled():
+        if torch.compiler.is_compiling():
+            return values.gather(-2, _everywhere(index, values))
+        rows: Tensor = _TakeRows.apply(values, index)  # type: ignore[no-untyped-call]
+        return rows
+    return values.index_select(-2, index)
+
+
+def _everywhere(index: Tensor, values: Tensor) -> Tensor:
+    return index[:, None].expand(*values.shape[:-2], -1, values.shape[-1])
+
+
+class _TakeRows(torch.autograd.Function):
+    """`index_select`, which is twice as fast as `gather`, with the gradient of `gather`.
+
+    Its own gradient takes five times as long.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(values: Tensor, index: Tensor) -> Tensor:
+        return values.index_select(-2, index)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        values, index = inputs
+        ctx.save_for_backward(index)
+        ctx.shape = values.shape
+
+    @staticmethod
+    def backward(ctx: Any, d_rows: Tensor) -> tuple[Tensor, None]:
+        (index,) = ctx.saved_tensors
+        zeros = d_rows.new_zeros(ctx.shape)
+        return zeros.scatter_add_(-2, _everywhere(index, d_rows), d_rows), None
+
+
 def rigid(rotation: Tensor, translation: Tensor) -> Tensor:
     """Join rotation and translation: x ↦ R x + t. [..., 3, 3], [..., 3] -> [..., 4, 4]."""
     top = torch.cat([rotation, translation[..., None]], dim=-1)

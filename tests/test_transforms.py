@@ -14,6 +14,7 @@ from taichi_softras.transforms import (
     rigid_inverse,
     rotation_from_axis_angle,
     rotation_looking_along,
+    take_rows,
     transform_points,
 )
 
@@ -131,3 +132,32 @@ def test_check_rotation_says_what_the_matrix_was():
         check_rotation("R", 2 * torch.eye(3))
     with pytest.raises(ArgumentError):
         check_rotation("R", torch.full((3, 3), math.nan))
+
+
+@pytest.mark.parametrize("shape", [(5, 2), (3, 5, 2)], ids=["one", "batch"])
+def test_rows_are_taken_with_the_gradient_of_gather(generator, shape):
+    values = torch.randn(shape, dtype=torch.float64, generator=generator, requires_grad=True)
+    index = torch.tensor([4, 0, 4, 4, 2])
+    rows = take_rows(values, index)
+    assert torch.equal(rows, values[..., index, :])
+    weights = torch.randn(rows.shape, dtype=torch.float64, generator=generator)
+    gathered = values.gather(-2, index[:, None].expand(*shape[:-2], -1, 2))
+    (wanted,) = torch.autograd.grad(gathered, values, weights)
+    (got,) = torch.autograd.grad(rows, values, weights)
+    assert torch.equal(got, wanted)
+    assert torch.autograd.gradgradcheck(lambda v: take_rows(v, index).square(), values)
+
+
+def test_rows_are_taken_in_maps_and_compiled_graphs():
+    index = torch.tensor([1, 1, 0])
+    values = torch.arange(12.0).reshape(3, 2, 2)
+
+    def total(one):
+        return (take_rows(one, index) * torch.tensor([[1.0], [2.0], [4.0]])).sum()
+
+    mapped = torch.func.vmap(torch.func.grad(total))(values)
+    assert torch.equal(mapped, torch.tensor([4.0, 3.0]).reshape(1, 2, 1).expand(3, 2, 2))
+    compiled = torch.compile(total, backend="eager", fullgraph=True)
+    one = values[0].clone().requires_grad_()
+    (got,) = torch.autograd.grad(compiled(one), one)
+    assert torch.equal(got, mapped[0])
