@@ -1,7 +1,7 @@
 """Adjoints that have no derivative of their own, for whoever asks for one."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -25,9 +25,14 @@ class _FirstOnly(torch.autograd.Function):
         return pull_back(*d_outputs)
 
     @staticmethod
-    def backward(ctx: Any, *_: Tensor) -> Gradients:
-        raise DerivativeError(
-            "the rasterizer has first derivatives only; a second derivative (create_graph=True, "
-            "torch.autograd.functional.hessian) is not available. `taichi_softras.reference."
-            "rasterize` has derivatives of every order, at dense cost."
-        )
+    def backward(ctx: Any, *d_gradients: Tensor) -> Gradients:
+        refuse_second(ctx, *d_gradients)
+
+
+def refuse_second(ctx: Any, *_: Any) -> NoReturn:
+    """Raise, as the backward pass of an adjoint."""
+    raise DerivativeError(
+        "the rasterizer has first derivatives only; a second derivative (create_graph=True, "
+        "torch.autograd.functional.hessian) is not available. `taichi_softras.reference."
+        "rasterize` has derivatives of every order, at dense cost."
+    )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from taichi_softras import runtime
-from taichi_softras.errors import ArgumentError, DerivativeError
+from taichi_softras.errors import ArgumentError
 from taichi_softras.inputs import RasterInputs, check_maps
 from taichi_softras.kernels.types import STATE
 from taichi_softras.pipeline import Needs, Plan
@@ -20,6 +20,7 @@ from taichi_softras.settings import RasterSettings
 from taichi_softras.skipped import SkippedFaces, warn_about_skipped
 from taichi_softras.texture_maps import MAP_ROW
 from taichi_softras.torch_bridge import launch
+from taichi_softras.torch_bridge.derivatives import refuse_second
 from taichi_softras.torch_bridge.memory import check_backend, dtype_name
 
 N_TENSORS = 8
@@ -213,12 +214,5 @@ def _backward(ctx: Any, d_alpha: Tensor, d_image: Tensor, d_depth: Tensor, *_: A
     return (*wanted, *[None] * (2 + len(ctx.options)))
 
 
-def _no_second_derivative(ctx: Any, *_: Any) -> Any:
-    raise DerivativeError(
-        "the rasterizer has first derivatives only; `taichi_softras.reference.rasterize` has "
-        "derivatives of every order, at dense cost."
-    )
-
-
 rasterize.register_autograd(_backward, setup_context=_remember)
-rasterize_adjoint.register_autograd(_no_second_derivative)
+rasterize_adjoint.register_autograd(refuse_second)
