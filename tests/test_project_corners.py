@@ -90,6 +90,20 @@ def test_gradients_are_those_of_differences():
     assert torch.autograd.gradcheck(project, [t.clone().requires_grad_() for t in inputs])
 
 
+def test_vertices_alone_get_the_same_gradient():
+    mesh, camera = soup(torch.float32), cameras(torch.float32, 2)
+    corners, d_vertices, *_ = with_gradients(mesh, camera)
+    vertices = mesh.vertices.clone().requires_grad_()
+    alone = projection.project_to_corners(vertices, mesh.faces, camera, SIZE)
+    weights = torch.randn(corners.shape, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(alone, corners)
+    # Another kernel, in which products and sums may be fused elsewhere.
+    (got,) = torch.autograd.grad(alone, vertices, weights)
+    torch.testing.assert_close(
+        got, d_vertices, rtol=1e-6, atol=1e-6 * float(d_vertices.abs().max())
+    )
+
+
 def test_strided_vertices_are_read_right():
     mesh = soup(torch.float32)
     strided = mesh.vertices.T.contiguous().T

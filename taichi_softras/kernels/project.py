@@ -34,10 +34,17 @@ class ProjectionKernels(NamedTuple):
 
 
 @cache
-def projection_kernels(dtype: Any, perspective: bool, parallel: bool) -> ProjectionKernels:
-    """Return the kernels; without `parallel` they run in the thread that calls them.
+def projection_kernels(
+    dtype: Any, perspective: bool, parallel: bool, cameras_too: bool
+) -> ProjectionKernels:
+    """Return the kernels.
 
-    That is faster for small meshes: waking threads takes as long as projecting thousands of points.
+    Args:
+        dtype: Precision of all arrays but the cameras' gradients.
+        perspective: Divide by the depth.
+        parallel: Share the work. Without, the kernels run in the thread that calls them, which is
+            faster for small meshes: waking threads takes as long as projecting thousands of points.
+        cameras_too: Compute gradients of the cameras.
     """
     serial = not parallel
 
@@ -110,7 +117,7 @@ def projection_kernels(dtype: Any, perspective: bool, parallel: bool) -> Project
         n_corners: ti.i32,
         d_corners: array(dtype, 2),  # [B * 3 F, 3]
         d_points: array(dtype, 2),  # [S * V, 3] out
-        d_cameras: array(ti.f64, 3),  # [B, CHUNKS, CAMERA_ROW] out, to be summed over chunks
+        d_cameras: array(ti.f64, 3),  # [B, CHUNKS, CAMERA_ROW] out if wanted, to sum over chunks
         n_workers: ti.i32,
         progress: array(ti.i32, 1),  # [PROGRESS] zeros
     ):
@@ -144,16 +151,18 @@ def projection_kernels(dtype: Any, perspective: bool, parallel: bool) -> Project
                                 for row in ti.static(range(3)):
                                     d += d_view[row] * cameras[c, 3 * row + axis]
                                 d_points[at, axis] = d
-                            for row in ti.static(range(3)):
-                                for axis in ti.static(range(3)):
-                                    total[3 * row + axis] += d_view[row] * point[axis]
-                                total[9 + row] += d_view[row]
-                            total[12] += s[0] * x
-                            total[13] -= s[1] * y
-                            total[14] += s[0]
-                            total[15] += s[1]
-                        for n in ti.static(range(CAMERA_ROW)):
-                            d_cameras[b, chunk, n] = total[n]
+                            if ti.static(cameras_too):
+                                for row in ti.static(range(3)):
+                                    for axis in ti.static(range(3)):
+                                        total[3 * row + axis] += d_view[row] * point[axis]
+                                    total[9 + row] += d_view[row]
+                                total[12] += s[0] * x
+                                total[13] -= s[1] * y
+                                total[14] += s[0]
+                                total[15] += s[1]
+                        if ti.static(cameras_too):
+                            for n in ti.static(range(CAMERA_ROW)):
+                                d_cameras[b, chunk, n] = total[n]
                     chunk = next_task(progress, 0)
 
     return ProjectionKernels(to_corners, from_corners)

@@ -22,7 +22,10 @@ PARALLEL = 2**14
 
 
 def can_project(points: Tensor, camera: Projection) -> bool:
-    """Whether `project_to_corners` works here, and is worth the sorting of the faces."""
+    """Whether `project_to_corners` works here, and is worth the sorting of the faces.
+
+    Starts Taichi, if it is not running, where that depends on the backend.
+    """
     if torch.compiler.is_compiling() or points.device.type != "cpu":
         return False
     learning = points.requires_grad or any(
@@ -103,18 +106,28 @@ class _ToCorners(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, d_corners: Tensor) -> tuple[Tensor | None, ...]:
-        pull_back = partial(_pull_back, ctx.saved_tensors, ctx.sizes, ctx.perspective)
+        cameras_too = ctx.needs_input_grad[1]
+        pull_back = partial(_pull_back, ctx.saved_tensors, ctx.sizes, ctx.perspective, cameras_too)
         return (*first_only(pull_back, d_corners), None, None, None)
 
 
 def _pull_back(
-    tensors: tuple[Tensor, ...], sizes: _Sizes, perspective: bool, d_corners: Tensor
-) -> tuple[Tensor, Tensor]:
+    tensors: tuple[Tensor, ...],
+    sizes: _Sizes,
+    perspective: bool,
+    cameras_too: bool,
+    d_corners: Tensor,
+) -> tuple[Tensor, Tensor | None]:
     points, cameras = tensors[:2]
     d_points = torch.empty_like(points, memory_format=torch.contiguous_format)
-    parts = points.new_empty(sizes.n_views, CHUNKS, CAMERA_ROW, dtype=torch.float64)
-    gradients = (d_points.reshape(-1, 3), parts)
-    _launch("from_corners", tensors, sizes, perspective, d_corners.contiguous(), *gradients)
+    shape = (sizes.n_views, CHUNKS, CAMERA_ROW) if cameras_too else (1, 1, 1)
+    parts = points.new_empty(shape, dtype=torch.float64)
+    _launch(
+        "from_corners", tensors, sizes, perspective, d_corners.contiguous(),
+        d_points.reshape(-1, 3), parts, cameras_too=cameras_too,
+    )  # fmt: skip
+    if not cameras_too:
+        return d_points, None
     d_cameras = parts.sum(1)
     if sizes.n_cameras == 1:
         d_cameras = d_cameras.sum(0, keepdim=True)
@@ -128,6 +141,7 @@ def _launch(
     perspective: bool,
     corners: Tensor,
     *gradients: Tensor,
+    cameras_too: bool = False,
 ) -> None:
     points, cameras, corner_start, corner_of = tensors
     if 0 in sizes:
@@ -136,7 +150,7 @@ def _launch(
         return
     parallel = corners.numel() // 3 > PARALLEL
     dtype = runtime.taichi_dtype(dtype_name(points.dtype))
-    kernel = getattr(projection_kernels(dtype, perspective, parallel), which)
+    kernel = getattr(projection_kernels(dtype, perspective, parallel, cameras_too), which)
     with runtime.launching():
         launch(
             kernel, points.detach().contiguous().reshape(-1, 3), cameras.detach().contiguous(),
