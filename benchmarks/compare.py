@@ -4,6 +4,7 @@ python benchmarks/compare.py OLD_CHECKOUT NEW_CHECKOUT [--rounds 15] [--threads 
 """
 
 import argparse
+import inspect
 import json
 import os
 import statistics
@@ -11,26 +12,31 @@ import subprocess
 import sys
 from pathlib import Path
 
-# Level of the icosphere, side, views, sigma, colour, whether from a mesh and a camera.
+# Level of the icosphere, side, views, sigma, colour, and what is given and gets gradients: corners,
+# projected vertices, or a mesh and a camera.
 CASES = [
-    (3, 256, 1, 1e-5, "none", False),
-    (4, 256, 1, 1e-5, "none", False),
-    (3, 256, 1, 1e-4, "none", False),
-    (4, 256, 1, 1e-4, "none", False),
-    (3, 256, 1, 1e-4, "softmax", False),
-    (4, 256, 1, 1e-4, "softmax", False),
-    (3, 256, 1, 1e-4, "hard", False),
-    (1, 256, 1, 1e-5, "softmax", False),
-    (3, 64, 1, 1e-4, "none", False),
-    (3, 64, 8, 1e-4, "none", False),
-    (4, 64, 1, 1e-4, "none", False),
-    (4, 128, 1, 1e-4, "none", False),
-    (3, 256, 1, 1e-2, "none", False),
-    (3, 256, 1, 1e-2, "softmax", False),
-    (4, 256, 3, 1e-4, "softmax", True),
-    (3, 64, 1, 1e-4, "none", True),
-    (3, 64, 8, 1e-4, "none", True),
-    (3, 64, 24, 1e-4, "none", True),
+    (3, 256, 1, 1e-5, "none", "corners"),
+    (4, 256, 1, 1e-5, "none", "corners"),
+    (3, 256, 1, 1e-4, "none", "corners"),
+    (4, 256, 1, 1e-4, "none", "corners"),
+    (3, 256, 1, 1e-4, "softmax", "corners"),
+    (4, 256, 1, 1e-4, "softmax", "corners"),
+    (3, 256, 1, 1e-4, "hard", "corners"),
+    (1, 256, 1, 1e-5, "softmax", "corners"),
+    (3, 64, 1, 1e-4, "none", "corners"),
+    (3, 64, 8, 1e-4, "none", "corners"),
+    (4, 64, 1, 1e-4, "none", "corners"),
+    (4, 128, 1, 1e-4, "none", "corners"),
+    (3, 256, 1, 1e-2, "none", "corners"),
+    (3, 256, 1, 1e-2, "softmax", "corners"),
+    (3, 256, 1, 1e-5, "none", "vertices"),
+    (4, 256, 1, 1e-4, "none", "vertices"),
+    (3, 64, 8, 1e-4, "none", "vertices"),
+    (4, 256, 1, 1e-4, "softmax", "vertices"),
+    (4, 256, 3, 1e-4, "softmax", "mesh"),
+    (3, 64, 1, 1e-4, "none", "mesh"),
+    (3, 64, 8, 1e-4, "none", "mesh"),
+    (3, 64, 24, 1e-4, "none", "mesh"),
 ]
 
 
@@ -48,9 +54,10 @@ def worker():
 
         ti.init(arch=ti.cpu, cpu_max_num_threads=threads, fast_math=True, log_level=ti.WARN)
     torch.set_num_threads(1)
+    takes_faces = "faces" in inspect.signature(tsr.rasterize).parameters
     steps = {}
     for line in sys.stdin:
-        level, size, views, sigma, color, from_mesh = case = tuple(json.loads(line))
+        level, size, views, sigma, color, given = case = tuple(json.loads(line))
         if case not in steps:
             mesh = shapes.icosphere(level)
             turns = torch.arange(views) / views
@@ -60,7 +67,8 @@ def worker():
             colors = torch.rand(mesh.n_vertices, 3, generator=rng)
             if color != "none":
                 mesh = mesh.replace(vertex_colors=colors)
-            leaf = (mesh.vertices if from_mesh else points[:, mesh.faces]).clone().requires_grad_()
+            kinds = {"corners": points[:, mesh.faces], "vertices": points, "mesh": mesh.vertices}
+            leaf = kinds[given].clone().requires_grad_()
             settings = tsr.RasterSettings(sigma=sigma, color=color)
             upstream = torch.rand(views, size, size, generator=rng)
             steps[case] = (mesh, camera, leaf, settings, upstream, colors[mesh.faces])
@@ -68,13 +76,18 @@ def worker():
 
         def step(
             mesh=mesh, camera=camera, leaf=leaf, settings=settings, d=upstream, a=attributes,
-            size=size, from_mesh=from_mesh, color=color,
+            size=size, given=given, color=color,
         ):  # fmt: skip
-            if from_mesh:
+            if given == "mesh":
                 out = tsr.render(mesh.replace(vertices=leaf), camera, size, settings=settings)
             else:
                 a = None if color == "none" else a
-                out = tsr.rasterize(leaf, a, size=size, settings=settings)
+                corners, more = leaf, {}
+                if given == "vertices" and takes_faces:
+                    more = {"faces": mesh.faces}
+                elif given == "vertices":
+                    corners = mesh.at_corners(leaf)
+                out = tsr.rasterize(corners, a, size=size, settings=settings, **more)
             outputs, gradients = [out.alpha], [d]
             if out.image is not None:
                 outputs.append(out.image)
@@ -113,7 +126,7 @@ def main():
                 stderr=subprocess.DEVNULL,
             )
         )
-    print("level size views sigma color from_mesh: old min, new min [ms]; median of new / old")
+    print("level size views sigma color given: old min, new min [ms]; median of new / old")
     for case in CASES:
         samples = ([], [])
         for _ in range(args.rounds):

@@ -88,9 +88,9 @@ class DeviceMemory:
         array.fill(0)
         return array
 
-    def nothing(self, ndim: int) -> Array:
+    def nothing(self, ndim: int, *, integers: bool = False) -> Array:
         """Return an array that kernels take and do not touch."""
-        return self.reals(*[1] * ndim)
+        return (self.integers if integers else self.reals)(*[1] * ndim)
 
     def scratch(self) -> "DeviceMemory":
         """Return memory for part of the work, which is lent again once that is gone."""

@@ -8,11 +8,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from taichi_softras import topology
 from taichi_softras.errors import ArgumentError, ShapeError, check_shape
 from taichi_softras.intrinsics import check_size
 from taichi_softras.settings import RasterSettings
 from taichi_softras.skipped import SkippedFaces
 from taichi_softras.texture_maps import MAP_ROW, FaceTexture
+from taichi_softras.transforms import take_corners
 
 
 class Rendering(NamedTuple):
@@ -43,10 +45,13 @@ class Rendering(NamedTuple):
 
 @dataclass(frozen=True)
 class RasterInputs:
-    """Triangles of B views, packed: view b owns corners [first : first + count]."""
+    """Triangles of B views, packed: view b owns records [first : first + count]."""
 
-    corners_ndc: Tensor
-    """x right, y up, view depth; all views one after the other. [N, 3, 3]"""
+    points: Tensor
+    """x right, y up, view depth; the corners of all views' faces one after the other [3 N, 3], or
+    with `faces` the vertices of all views [B * V, 3]."""
+    n_faces: int
+    """Records N of all views."""
     attributes: Tensor
     """Corner attributes, shared between views where that is possible: colour channels, then
     texture coordinates where there is a texture. [M, 3, C + coordinates]"""
@@ -56,8 +61,23 @@ class RasterInputs:
     """Constant [1, C] or one row a pixel [B * H * W, C]."""
     size: tuple[int, int]
     """Image height and width in pixels."""
+    faces: Tensor | None = None
+    """Vertices of each view's faces, int64. [F, 3]"""
     texture: FaceTexture | None = None
     """With `face_maps` [M]."""
+
+    @property
+    def corners(self) -> Tensor:
+        """The corners of all records, gathered where the points are vertices. [N, 3, 3]."""
+        if self.faces is None:
+            return self.points.reshape(-1, 3, 3)
+        points = self.points.reshape(self.views.shape[0], -1, 3)
+        return take_corners(points, self.faces).flatten(0, 1)
+
+    @property
+    def n_vertices(self) -> int:
+        """Vertices of each view; 0 where the points are corners."""
+        return 0 if self.faces is None else self.points.shape[0] // self.views.shape[0]
 
     @property
     def channels(self) -> int:
@@ -114,17 +134,20 @@ def pack_inputs(
     settings: RasterSettings,
     background: float | Sequence[float] | Tensor | None,
     face_counts: Sequence[int] | None,
+    faces: Tensor | None = None,
     texture: FaceTexture | None = None,
 ) -> RasterInputs:
     """Check the arguments of `rasterize` and bring them into the packed layout.
 
     Raises:
         ShapeError: A shape does not fit the others.
-        ArgumentError: A dtype, device or background cannot be used.
+        ArgumentError: A dtype, device, vertex or background cannot be used.
     """
     _check_floating("corners_ndc", corners_ndc, corners_ndc)
     height_width = check_size("size", size)
-    if face_counts is None:
+    if faces is not None:
+        counts = _indexed_counts(corners_ndc, faces, face_counts)
+    elif face_counts is None:
         axes = check_shape("corners_ndc", corners_ndc.shape, "B F 3 3")
         counts = [axes["F"]] * axes["B"]
     else:
@@ -150,13 +173,46 @@ def pack_inputs(
     )
     channels = attributes.shape[-1] - (texture.coordinates if texture else 0)
     return RasterInputs(
-        corners_ndc=corners_ndc.reshape(-1, 3, 3),
+        points=corners_ndc.reshape(-1, 3),
+        n_faces=sum(counts),
         attributes=attributes,
         views=views,
         background=pack_background(background, corners_ndc, len(counts), height_width, channels),
         size=height_width,
+        faces=faces,
         texture=texture,
     )
+
+
+def _indexed_counts(
+    vertices_ndc: Tensor, faces: Tensor, face_counts: Sequence[int] | None
+) -> list[int]:
+    """Check vertices and faces; return how many faces each view has."""
+    if face_counts is not None:
+        raise ArgumentError("`faces` are shared by all views; `face_counts` cannot be given too.")
+    axes = check_shape("corners_ndc", vertices_ndc.shape, "B V 3")
+    integers = isinstance(faces, Tensor) and not (
+        faces.is_floating_point() or faces.is_complex() or faces.dtype == torch.bool
+    )
+    if not integers or faces.device != vertices_ndc.device:
+        given = (
+            f"{faces.dtype} on {faces.device}"
+            if isinstance(faces, Tensor)
+            else type(faces).__name__
+        )
+        raise ArgumentError(
+            f"`faces` must be an integer tensor on the device of `corners_ndc` "
+            f"{vertices_ndc.device}, got {given}."
+        )
+    check_shape("faces", faces.shape, "F 3")
+    # A compiled graph cannot look at values; there the gather refuses wrong ones.
+    low, high = (0, -1) if torch.compiler.is_compiling() else topology.index_range(faces)
+    if low < 0 or high >= axes["V"]:
+        raise ArgumentError(
+            f"`faces` must name vertices 0 to {axes['V'] - 1} of `corners_ndc`, "
+            f"got {low} to {high}."
+        )
+    return [faces.shape[0]] * axes["B"]
 
 
 def _pack_texture(

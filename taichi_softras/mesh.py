@@ -10,7 +10,7 @@ from torch import Tensor
 from taichi_softras import topology
 from taichi_softras.errors import ArgumentError, ShapeError, check_shape
 from taichi_softras.textures import SurfaceTexture, Texture, UVTexture
-from taichi_softras.transforms import normalize, promote, take_rows
+from taichi_softras.transforms import normalize, promote, take_corners
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -113,8 +113,7 @@ class Mesh:
 
     def at_corners(self, values: Tensor) -> Tensor:
         """Copy vertex values to each face's corners. [..., V, C] -> [..., F, 3, C]."""
-        flat = take_rows(values, self.faces.flatten())
-        return flat.reshape(*values.shape[:-2], self.n_faces, 3, values.shape[-1])
+        return take_corners(values, self.faces)
 
     @property
     def face_areas(self) -> Tensor:

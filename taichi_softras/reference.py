@@ -26,6 +26,7 @@ def rasterize(
     settings: RasterSettings | None = None,
     background: float | Sequence[float] | Tensor | None = None,
     face_counts: Sequence[int] | None = None,
+    faces: Tensor | None = None,
     orthographic: bool = False,
     texture: FaceTexture | None = None,
 ) -> Rendering:
@@ -42,6 +43,7 @@ def rasterize(
         settings=settings,
         background=background,
         face_counts=face_counts,
+        faces=faces,
         texture=texture,
     )
     height, width = inputs.size
@@ -53,11 +55,12 @@ def rasterize(
         if inputs.background.shape[0] == 1
         else backgrounds.reshape(n_views, height * width, -1)
     )
+    all_corners = inputs.corners
     images, alphas, depths, skipped = [], [], [], SkippedFaces()
     for (first, attribute_first, count), view_background in zip(
         inputs.views.tolist(), backgrounds, strict=True
     ):
-        corners = inputs.corners_ndc[first : first + count]
+        corners = all_corners[first : first + count]
         attributes = inputs.attributes[attribute_first : attribute_first + count]
         usable, view_skipped = usable_faces(corners, attributes, settings)
         skipped = SkippedFaces(*(a + b for a, b in zip(skipped, view_skipped, strict=True)))

@@ -89,12 +89,13 @@ def render(
         nothing = behind.new_zeros((*behind.shape[:-1], sum(widths.values())))
         all_behind = torch.cat([behind, nothing], dim=-1)
     rendering = rasterize(
-        triangles.corners_ndc,
+        triangles.points_ndc,
         triangles.attributes,
         size=samples,
         settings=settings,
         background=None if look.deferred else all_behind,
         face_counts=triangles.face_counts,
+        faces=triangles.faces,
         orthographic=camera.orthographic,
         texture=triangles.texture,
     )
@@ -165,8 +166,8 @@ def _behind(
     antialias: int,
 ) -> Tensor:
     """What is behind each sample. [C] or [B, n H, n W, C]."""
-    views = len(triangles.face_counts or triangles.corners_ndc)
-    rows = pack_background(background, triangles.corners_ndc, views, size, channels)
+    views = len(triangles.face_counts or triangles.points_ndc)
+    rows = pack_background(background, triangles.points_ndc, views, size, channels)
     if rows.shape[0] == 1:
         return rows[0]
     return repeated(rows.reshape(views, *size, channels), antialias)

@@ -74,6 +74,12 @@ def index_range(faces: Tensor) -> tuple[int, int]:
 
 
 @_remember
+def as_int32(faces: Tensor) -> Tensor:
+    """Copy the faces as kernels read them."""
+    return faces.to(torch.int32).contiguous()
+
+
+@_remember
 def corners_by_vertex(faces: Tensor, n_vertices: int) -> tuple[Tensor, Tensor]:
     """List the corners 3 f + k that each vertex is, in ascending order, one vertex after another.
 

@@ -175,6 +175,12 @@ def take_rows(values: Tensor, index: Tensor) -> Tensor:
     return values.index_select(-2, index)
 
 
+def take_corners(values: Tensor, faces: Tensor) -> Tensor:
+    """Copy vertex values to each face's corners. [..., V, C], [F, 3] -> [..., F, 3, C]."""
+    flat = take_rows(values, faces.flatten().long())
+    return flat.reshape(*values.shape[:-2], faces.shape[0], 3, values.shape[-1])
+
+
 def _everywhere(index: Tensor, values: Tensor) -> Tensor:
     return index[:, None].expand(*values.shape[:-2], -1, values.shape[-1])
 

@@ -10,19 +10,26 @@ from taichi_softras.camera import Camera
 from taichi_softras.errors import ArgumentError, ShapeError
 from taichi_softras.mesh import Mesh
 from taichi_softras.texture_maps import FaceTexture, joined
-from taichi_softras.torch_bridge.projection import can_project, project_to_corners
+from taichi_softras.torch_bridge.projection import can_project, project_points
+from taichi_softras.transforms import take_corners
 
 
 class Triangles(NamedTuple):
     """Projected triangles, as `rasterize` takes them."""
 
-    corners_ndc: Tensor  # [B, F, 3, 3], or [N, 3, 3] with face_counts
+    points_ndc: Tensor  # vertices [B, V, 3] with faces, else corners as in `corners_ndc`
     attributes: Tensor  # [B or 1, F, 3, C], or [N, 3, C] with face_counts
     face_counts: list[int] | None
     behind: int  # faces dropped because they are wholly nearer than the near plane
     texture: FaceTexture | None = None  # the last attributes are its coordinates
     owner: Tensor | None = None  # [N] row of each triangle's face in its mesh; None if unclipped
     corner_weights: Tensor | None = None  # [N, 3, 3] barycentric, of each corner on that face
+    faces: Tensor | None = None  # [F, 3] vertices of each view's faces
+
+    @property
+    def corners_ndc(self) -> Tensor:
+        """The triangles' corners. [B, F, 3, 3], or [N, 3, 3] with face_counts."""
+        return self.points_ndc if self.faces is None else take_corners(self.points_ndc, self.faces)
 
     @property
     def channels(self) -> int:
@@ -33,14 +40,15 @@ class Triangles(NamedTuple):
         """Return the same triangles with face_counts."""
         if self.face_counts is not None:
             return self
-        views, faces = self.corners_ndc.shape[:2]
+        corners = self.corners_ndc
+        views, faces = corners.shape[:2]
         return Triangles(
-            self.corners_ndc.flatten(0, 1),
+            corners.flatten(0, 1),
             self.attributes.expand(views, *self.attributes.shape[1:]).flatten(0, 1),
             [faces] * views,
             self.behind,
             None if self.texture is None else _for_each_face(self.texture, views),
-            torch.arange(faces, device=self.corners_ndc.device).repeat(views),
+            torch.arange(faces, device=corners.device).repeat(views),
         )
 
 
@@ -68,16 +76,16 @@ def project(
     all_finite = bool(finite.all())
     attributes, texture = _corner_attributes(mesh, more)
     if all_finite and can_project(mesh.vertices, camera):
-        corners_ndc = project_to_corners(mesh.vertices, mesh.faces, camera, size)
-        if not bool((corners_ndc.detach()[..., 2] < near).any()):
-            return Triangles(corners_ndc, attributes, None, 0, texture)
+        points_ndc = project_points(mesh.vertices, camera, size)
+        if not bool((points_ndc.detach()[..., 2] < near).any()):
+            return Triangles(points_ndc, attributes, None, 0, texture, faces=mesh.faces)
     # A NaN would spread through the projection's backward pass to the camera.
     vertices = mesh.vertices if all_finite else mesh.vertices.where(finite[..., None], 0.0)
     points_view = camera.view_from_points(vertices)
     if points_view.shape[0] != len(camera):
         camera = camera[[0] * points_view.shape[0]]
-    broken = None if all_finite else ~finite[..., mesh.faces].all(-1).expand(len(camera), -1)
     if bool((points_view.detach()[..., 2] < near).any()):
+        broken = None if all_finite else ~finite[..., mesh.faces].all(-1).expand(len(camera), -1)
         if trace:
             identity = torch.eye(3).to(attributes).expand(1, mesh.n_faces, 3, 3)
             attributes = _side_by_side(attributes, identity)
@@ -88,10 +96,10 @@ def project(
         return cut._replace(
             attributes=cut.attributes[..., :-3], corner_weights=cut.attributes[..., -3:]
         )
-    corners_ndc = mesh.at_corners(camera.ndc_from_view(points_view, size))
-    if broken is not None:
-        corners_ndc = corners_ndc.masked_fill(broken[..., None, None], torch.nan)
-    return Triangles(corners_ndc, attributes, None, 0, texture)
+    points_ndc = camera.ndc_from_view(points_view, size)
+    if not all_finite:
+        points_ndc = points_ndc.masked_fill(~finite[..., None], torch.nan)
+    return Triangles(points_ndc, attributes, None, 0, texture, faces=mesh.faces)
 
 
 def _matching(camera: Camera, mesh: Mesh) -> Camera:
@@ -174,7 +182,7 @@ def project_each(
         raise ShapeError(f"`mesh` must hold meshes of equal channels, got {sorted(channels)}.")
     textures = [part.texture for part in parts if part.texture is not None]
     return Triangles(
-        torch.cat([part.corners_ndc for part in parts]),
+        torch.cat([part.points_ndc for part in parts]),
         torch.cat([part.attributes for part in parts]),
         [count for part in parts for count in part.face_counts or []],
         sum(part.behind for part in parts),
@@ -191,7 +199,7 @@ def _joined_weights(parts: list[Triangles]) -> Tensor | None:
     identity = torch.eye(3)
     return torch.cat(
         [
-            identity.to(part.corners_ndc).expand(part.corners_ndc.shape)
+            identity.to(part.points_ndc).expand(part.points_ndc.shape)
             if part.corner_weights is None
             else part.corner_weights
             for part in parts

@@ -29,20 +29,21 @@ def visible(
     Attributes at the corners weighed with the barycentric coordinates are those that hard colour
     shows. The coordinates are differentiable in the corners; which face it is, is not.
     """
+    corners_ndc = triangles.corners_ndc
     nearest = nearest_faces(
-        triangles.corners_ndc,
+        corners_ndc,
         size=size,
         settings=settings,
         face_counts=triangles.face_counts,
         orthographic=orthographic,
     )
-    corners = triangles.corners_ndc.reshape(-1, 3, 3)
+    corners = corners_ndc.reshape(-1, 3, 3)
     hit = nearest >= 0
     rows = nearest[hit]  # [Q]
     if triangles.owner is not None:
         face = triangles.owner[rows]
     else:
-        face = rows % max(triangles.corners_ndc.shape[1], 1)
+        face = rows % max(corners_ndc.shape[1], 1)
     weights = _barycentric(
         corners[rows], _centers(hit, corners), settings.perspective_correct and not orthographic
     )

@@ -38,7 +38,7 @@ def binned(triangles, size, *, distance="euclidean", sigma=1e-3, dist_eps=1e-4):
         channels=3,
         size=inputs.size,
         n_views=len(inputs.views),
-        n_faces=len(inputs.corners_ndc),
+        n_faces=inputs.n_faces,
         n_attributes=len(inputs.attributes),
         background_rows=1,
     )

@@ -46,7 +46,7 @@ def operator_arguments(options):
         face_counts=None,
     )
     return (
-        packed.corners_ndc.detach().requires_grad_(),
+        packed.corners.detach().requires_grad_(),
         packed.attributes.detach().requires_grad_(),
         packed.background.detach().requires_grad_(),
         packed.texels,

@@ -72,8 +72,8 @@ def test_the_whole_chain_agrees_in_float64(lit):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_equal_corners_give_equal_bits(dtype, monkeypatch):
-    """Images, and gradients of corners and attributes, of what the tape rasterized."""
+def test_equal_points_give_equal_bits(dtype, monkeypatch):
+    """Images, and gradients of points and attributes, of what the tape rasterized."""
     seen = {}
 
     forward, adjoint = module.pipeline.forward, module.pipeline.adjoint
@@ -97,16 +97,17 @@ def test_equal_corners_give_equal_bits(dtype, monkeypatch):
         numpy = np.empty(shape, numpy_dtype(drawn.alpha))
         return torch.from_numpy(seen["memory"].download(array, numpy))
 
-    corners = tensor(seen["scene"].corners, views * faces, 3, 3).reshape(views, faces, 3, 3)
+    points = tensor(seen["scene"].points, views * 4, 3).reshape(views, -1, 3)
     attributes = tensor(seen["scene"].attributes, faces, 3, 3)
-    corners.requires_grad_()
+    points.requires_grad_()
     attributes.requires_grad_()
     settings = tsr.RasterSettings(
         sigma=drawn.sigma[None], gamma=drawn.gamma[None], near=SOFT.near, far=SOFT.far
     )
     out = tsr.rasterize(
-        corners, attributes, size=SIZE, settings=settings, background=(0.1, 0.2, 0.3)
-    )
+        points, attributes, size=SIZE, settings=settings, background=(0.1, 0.2, 0.3),
+        faces=torch.from_numpy(FACES),
+    )  # fmt: skip
     for name in ("image", "alpha", "depth"):
         got, want = getattr(drawn, name).to_numpy(), getattr(out, name).detach().numpy()
         np.testing.assert_array_equal(got, want, err_msg=name)
@@ -114,12 +115,12 @@ def test_equal_corners_give_equal_bits(dtype, monkeypatch):
         torch.from_numpy(w.to_numpy()) for w in (loss.on_image, loss.on_alpha, loss.on_depth)
     ]
     torch.autograd.backward([out.image, out.alpha, out.depth], weights)
-    d_corners = tensor(seen["gradients"].corners, views * faces, 3, 3).numpy()
+    d_points = tensor(seen["gradients"].points, views * 4, 3).numpy()
     d_attributes = tensor(seen["gradients"].attributes, faces, 3, 3).numpy()
-    scale = np.abs(d_corners).max()
+    scale = np.abs(d_points).max()
     # Not bits: torch asks for no gradient of sigma, which is another variant of the kernel.
     np.testing.assert_allclose(
-        corners.grad.numpy().reshape(d_corners.shape), d_corners, rtol=0, atol=1e-6 * scale
+        points.grad.numpy().reshape(d_points.shape), d_points, rtol=0, atol=1e-6 * scale
     )
     np.testing.assert_allclose(attributes.grad.numpy(), d_attributes, rtol=0, atol=1e-6)
 

@@ -48,7 +48,7 @@ def ours(case: Case) -> Pass:
     colors, settings, mesh = case.colors, case.settings, case.mesh
 
     def step() -> Tensor:
-        out = rasterize(mesh.at_corners(vertices), colors, size=case.size, settings=settings)
+        out = rasterize(vertices, colors, size=case.size, settings=settings, faces=mesh.faces)
         outputs, upstream = [out.alpha], [case.upstream]
         if out.image is not None:
             outputs.append(out.image)

@@ -62,13 +62,14 @@ def profile(step: Pass, seconds: float) -> Profile:
 def _alone(plan: Plan, scene: Scene, rendered: Rendered) -> dict[str, float]:
     """Time parts of the CPU's kernels, with the kernels that GPUs have for them."""
     variant, tiles = plan.variant, rendered.tiles
-    gather, _ = gather_kernels(variant.dtype, variant.color != "none")
+    gather = gather_kernels(variant.dtype, variant.color != "none").corners
     slots = rendered.state.new_zeros(max(tiles.n_entries, 1), variant.slot_width)
-    d_corners = scene.corners.new_empty(plan.n_faces, 3, 3)
+    d_corners = scene.points.new_empty(3 * plan.n_faces, 3)
     launches: dict[str, tuple[Any, ...]] = {
         "setup": (
             setup_kernel(*plan.setup_choices),
-            scene.corners, scene.attributes, scene.views, plan.n_views, plan.n_faces,
+            scene.points, scene.faces, plan.n_vertices, scene.attributes,
+            scene.views, plan.n_views, plan.n_faces,
             variant.attributes, *plan.extent, plan.reach, *tiles.faces,
         ),
         "gather": (gather, plan.n_faces, tiles.face_start, slots, 0, d_corners),

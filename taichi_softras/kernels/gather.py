@@ -1,16 +1,24 @@
-"""From gradient slots to faces, and from pixels to the background: sums in a fixed order."""
+"""From gradient slots to faces and vertices, from pixels to the background: sums in one order."""
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import taichi as ti
 
 from taichi_softras.kernels.types import array, exp_negative
 
 
+class GatherFunctions(NamedTuple):
+    """What sums the gradients of one face, or of one vertex."""
+
+    corners: Any
+    points: Any
+    attributes: Any
+
+
 @cache
-def gather_functions(dtype: Any, has_depth: bool) -> tuple[Any, Any]:
-    """Return the functions (corners, attributes) that sum one face's slots."""
+def gather_functions(dtype: Any, has_depth: bool) -> GatherFunctions:
+    """Return the functions."""
 
     @ti.func
     def sum_corners(
@@ -21,15 +29,29 @@ def gather_functions(dtype: Any, has_depth: bool) -> tuple[Any, Any]:
         s = [zero for _ in ti.static(range(9))]
         if more:
             for k in ti.static(range(3)):
-                s[2 * k], s[2 * k + 1] = d_corners[n, k, 0], d_corners[n, k, 1]
-                s[6 + k] = d_corners[n, k, 2]
+                s[2 * k], s[2 * k + 1] = d_corners[3 * n + k, 0], d_corners[3 * n + k, 1]
+                s[6 + k] = d_corners[3 * n + k, 2]
         for slot in range(face_start[n], face_start[n + 1]):
             for k in ti.static(range(9 if has_depth else 6)):
                 s[k] += slots[slot, k]
         for k in ti.static(range(3)):
-            d_corners[n, k, 0] = s[2 * k]
-            d_corners[n, k, 1] = s[2 * k + 1]
-            d_corners[n, k, 2] = s[6 + k]
+            d_corners[3 * n + k, 0] = s[2 * k]
+            d_corners[3 * n + k, 1] = s[2 * k + 1]
+            d_corners[3 * n + k, 2] = s[6 + k]
+
+    @ti.func
+    def sum_points(
+        row, n_vertices, corners_each, corner_start: ti.template(), corner_of: ti.template(),
+        d_corners: ti.template(), d_points: ti.template(),
+    ):  # fmt: skip
+        """Sum the corners that a vertex is, of `corners_each` in its view."""
+        v, first = row % n_vertices, row // n_vertices * corners_each
+        s = ti.Vector.zero(dtype, 3)
+        for i in range(corner_start[v], corner_start[v + 1]):
+            for axis in ti.static(range(3)):
+                s[axis] += d_corners[first + corner_of[i], axis]
+        for axis in ti.static(range(3)):
+            d_points[row, axis] = s[axis]
 
     @ti.func
     def sum_attributes(
@@ -50,13 +72,13 @@ def gather_functions(dtype: Any, has_depth: bool) -> tuple[Any, Any]:
                     s += slots[slot, 9 + k]
             d_attributes[m, k // channels, k % channels] = s
 
-    return sum_corners, sum_attributes
+    return GatherFunctions(sum_corners, sum_points, sum_attributes)
 
 
 @cache
-def gather_kernels(dtype: Any, has_depth: bool) -> tuple[Any, Any]:
-    """Return the kernels (corners, attributes) that sum each face's slots on a GPU."""
-    sum_corners, sum_attributes = gather_functions(dtype, has_depth)
+def gather_kernels(dtype: Any, has_depth: bool) -> GatherFunctions:
+    """Return kernels that do so for all faces or vertices, for GPUs."""
+    sum_corners, sum_points, sum_attributes = gather_functions(dtype, has_depth)
 
     @ti.kernel
     def gather_corners(
@@ -64,10 +86,23 @@ def gather_kernels(dtype: Any, has_depth: bool) -> tuple[Any, Any]:
         face_start: array(ti.i32, 1),  # [N + 1] first slot of each face
         slots: array(dtype, 2),  # [K, slot width]
         more: ti.i32,  # whether to add to what is there
-        d_corners: array(dtype, 3),  # [N, 3, 3] out
+        d_corners: array(dtype, 2),  # [3 N, 3] out
     ):
         for n in range(n_faces):
             sum_corners(n, face_start, slots, more, d_corners)
+
+    @ti.kernel
+    def gather_points(
+        n_points: ti.i32,  # Q, of all views
+        n_vertices: ti.i32,  # of each view
+        corners_each: ti.i32,  # 3 F
+        corner_start: array(ti.i32, 1),  # [V + 1] where each vertex's corners begin
+        corner_of: array(ti.i32, 1),  # [3 F] corners 3 f + k, by vertex
+        d_corners: array(dtype, 2),  # [3 N, 3]
+        d_points: array(dtype, 2),  # [Q, 3] out
+    ):
+        for row in range(n_points):
+            sum_points(row, n_vertices, corners_each, corner_start, corner_of, d_corners, d_points)
 
     @ti.kernel
     def gather_attributes(
@@ -84,7 +119,7 @@ def gather_kernels(dtype: Any, has_depth: bool) -> tuple[Any, Any]:
                 m, n_attributes, n_sharing, face_start, slots, channels, more, d_attributes
             )
 
-    return gather_corners, gather_attributes
+    return GatherFunctions(gather_corners, gather_points, gather_attributes)
 
 
 @cache

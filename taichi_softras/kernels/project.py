@@ -1,8 +1,7 @@
-"""From vertices to the projected corners of their faces in one launch, and back.
+"""From vertices to their projections in one launch, and back.
 
-A vertex is projected once and copied to the corners that it is; the adjoint sums a vertex's corners
-and pulls that through the projection. Sums run over each vertex's own list of corners, and over
-views in order: nothing races, and bits do not depend on the number of threads.
+Sums over views and over a view's vertices are in a fixed order: nothing races, and bits do not
+depend on the number of threads.
 """
 
 from functools import cache
@@ -26,11 +25,11 @@ PROGRESS = counters(1)
 
 
 class ProjectionKernels(NamedTuple):
-    """Kernels whose sizes are B views, S sets of vertices, C cameras, V vertices, F faces."""
+    """Kernels whose sizes are B views, S sets of vertices, C cameras, V vertices."""
 
-    to_corners: Any
-    from_corners: Any
-    """The adjoint of `to_corners`, to vertices and cameras."""
+    project: Any
+    pull_back: Any
+    """The adjoint of `project`, to vertices and cameras."""
 
 
 @cache
@@ -69,53 +68,44 @@ def projection_kernels(
         return depth, moves
 
     @ti.kernel
-    def to_corners(
+    def project(
         points: array(dtype, 2),  # [S * V, 3] world
         cameras: array(dtype, 2),  # [C, CAMERA_ROW]
-        corner_start: array(ti.i32, 1),  # [V + 1] where each vertex's corners begin
-        corner_of: array(ti.i32, 1),  # [3 F] corners 3 f + k, by vertex
         n_views: ti.i32,  # B
         n_sets: ti.i32,  # S: 1 or B
         n_cameras: ti.i32,  # C: 1 or B
         n_vertices: ti.i32,  # V
-        n_corners: ti.i32,  # 3 F
-        corners: array(dtype, 2),  # [B * 3 F, 3] out: x right, y up in NDC, view depth
+        projected: array(dtype, 2),  # [B * V, 3] out: x right, y up in NDC, view depth
         n_workers: ti.i32,
         progress: array(ti.i32, 1),  # [PROGRESS] zeros
     ):
         ti.loop_config(serialize=serial)
         for worker in range(n_workers * TASK):
             if worker % TASK == 0:
+                each = (n_vertices + CHUNKS - 1) // CHUNKS
                 chunk = next_task(progress, 0)
                 while chunk < CHUNKS:
-                    each = (n_vertices + CHUNKS - 1) // CHUNKS
                     for b in range(n_views):
                         c = ti.min(b, n_cameras - 1)
                         for v in range(chunk * each, ti.min((chunk + 1) * each, n_vertices)):
                             at = ti.min(b, n_sets - 1) * n_vertices + v
                             _, view = to_view(points, at, cameras, c)
                             depth, _ = divisor(view)
-                            x = cameras[c, 12] * (view[0] / depth) + cameras[c, 14]
-                            y = cameras[c, 15] - cameras[c, 13] * (view[1] / depth)
-                            for i in range(corner_start[v], corner_start[v + 1]):
-                                corner = b * n_corners + corner_of[i]
-                                corners[corner, 0] = x
-                                corners[corner, 1] = y
-                                corners[corner, 2] = view[2]
+                            row = b * n_vertices + v
+                            projected[row, 0] = cameras[c, 12] * (view[0] / depth) + cameras[c, 14]
+                            projected[row, 1] = cameras[c, 15] - cameras[c, 13] * (view[1] / depth)
+                            projected[row, 2] = view[2]
                     chunk = next_task(progress, 0)
 
     @ti.kernel
-    def from_corners(
+    def pull_back(
         points: array(dtype, 2),  # [S * V, 3]
         cameras: array(dtype, 2),  # [C, CAMERA_ROW]
-        corner_start: array(ti.i32, 1),  # [V + 1]
-        corner_of: array(ti.i32, 1),  # [3 F]
         n_views: ti.i32,
         n_sets: ti.i32,
         n_cameras: ti.i32,
         n_vertices: ti.i32,
-        n_corners: ti.i32,
-        d_corners: array(dtype, 2),  # [B * 3 F, 3]
+        d_projected: array(dtype, 2),  # [B * V, 3]
         d_points: array(dtype, 2),  # [S * V, 3] out
         d_cameras: array(ti.f64, 3),  # [B, CHUNKS, CAMERA_ROW] out if wanted, to sum over chunks
         n_workers: ti.i32,
@@ -124,45 +114,43 @@ def projection_kernels(
         ti.loop_config(serialize=serial)
         for worker in range(n_workers * TASK):
             if worker % TASK == 0:
+                each = (n_vertices + CHUNKS - 1) // CHUNKS
                 chunk = next_task(progress, 0)
                 while chunk < CHUNKS:
-                    each = (n_vertices + CHUNKS - 1) // CHUNKS
                     for b in range(n_views):
                         c = ti.min(b, n_cameras - 1)
                         total = ti.Vector.zero(ti.f64, CAMERA_ROW)
                         for v in range(chunk * each, ti.min((chunk + 1) * each, n_vertices)):
-                            s = ti.Vector.zero(dtype, 3)
-                            for i in range(corner_start[v], corner_start[v + 1]):
-                                corner = b * n_corners + corner_of[i]
-                                for axis in ti.static(range(3)):
-                                    s[axis] += d_corners[corner, axis]
+                            d = ti.Vector.zero(dtype, 3)
+                            for axis in ti.static(range(3)):
+                                d[axis] = d_projected[b * n_vertices + v, axis]
                             at = ti.min(b, n_sets - 1) * n_vertices + v
                             point, view = to_view(points, at, cameras, c)
                             depth, moves = divisor(view)
                             x, y = view[0] / depth, view[1] / depth
-                            d_x, d_y = s[0] * cameras[c, 12], -s[1] * cameras[c, 13]
-                            d_view = ti.Vector([d_x / depth, d_y / depth, s[2]])
+                            d_x, d_y = d[0] * cameras[c, 12], -d[1] * cameras[c, 13]
+                            d_view = ti.Vector([d_x / depth, d_y / depth, d[2]])
                             if moves:
                                 d_view[2] -= (d_x * x + d_y * y) / depth
                             for axis in ti.static(range(3)):
-                                d = ti.cast(0.0, dtype)
+                                s = ti.cast(0.0, dtype)
                                 if b > 0 and n_sets == 1:
-                                    d = d_points[at, axis]
+                                    s = d_points[at, axis]
                                 for row in ti.static(range(3)):
-                                    d += d_view[row] * cameras[c, 3 * row + axis]
-                                d_points[at, axis] = d
+                                    s += d_view[row] * cameras[c, 3 * row + axis]
+                                d_points[at, axis] = s
                             if ti.static(cameras_too):
                                 for row in ti.static(range(3)):
                                     for axis in ti.static(range(3)):
                                         total[3 * row + axis] += d_view[row] * point[axis]
                                     total[9 + row] += d_view[row]
-                                total[12] += s[0] * x
-                                total[13] -= s[1] * y
-                                total[14] += s[0]
-                                total[15] += s[1]
+                                total[12] += d[0] * x
+                                total[13] -= d[1] * y
+                                total[14] += d[0]
+                                total[15] += d[1]
                         if ti.static(cameras_too):
                             for n in ti.static(range(CAMERA_ROW)):
                                 d_cameras[b, chunk, n] = total[n]
                     chunk = next_task(progress, 0)
 
-    return ProjectionKernels(to_corners, from_corners)
+    return ProjectionKernels(project, pull_back)

@@ -101,6 +101,19 @@ def view_of(views: ti.template(), n_views, n):
     return first
 
 
+@ti.func
+def rows_of_corners(faces: ti.template(), n_vertices, b, f, n):
+    """Where the corners of view b's face f, record n, are among the points.
+
+    With `n_vertices` of each view, its vertices; with 0 the points are the records' corners.
+    """
+    rows = ti.Vector([3 * n, 3 * n + 1, 3 * n + 2])
+    if n_vertices > 0:
+        for k in ti.static(range(3)):
+            rows[k] = b * n_vertices + faces[f, k]
+    return rows
+
+
 @cache
 def setup_function(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any:
     """Return the function that turns a face's corners into its record and pixel box.
@@ -117,20 +130,20 @@ def setup_function(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any
 
     @ti.func
     def classify(
-        corners: ti.template(), attributes: ti.template(), n, m, channels, area2, longest2
+        points: ti.template(), rows, attributes: ti.template(), m, channels, area2, longest2
     ):
         """Return -1 for a face to render, else why not; 3 is a culled one."""
         reason = -1
         if ti.abs(area2) <= flat * longest2:
             reason = DEGENERATE
         for k in ti.static(range(3)):
-            z = corners[n, k, 2]
+            z = points[rows[k], 2]
             if z == 0.0 if ti.static(any_depth) else z <= 0.0:
                 reason = BEHIND
         ok = finite(area2) and finite(longest2)
         for k in ti.static(range(3)):
             for axis in ti.static(range(3)):
-                ok = ok and finite(corners[n, k, axis])
+                ok = ok and finite(points[rows[k], axis])
             for c in range(channels):
                 ok = ok and finite(attributes[m, k, c])
         if not ok:
@@ -145,19 +158,23 @@ def setup_function(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any
 
     @ti.func
     def set_up(
-        corners: ti.template(), attributes: ti.template(), n, m, channels, height, width, reach,
-        records: ti.template(), boxes: ti.template(),
+        points: ti.template(), rows, attributes: ti.template(), n, m, channels,
+        height, width, reach, records: ti.template(), boxes: ti.template(),
     ):  # fmt: skip
-        """Set up face n, whose attributes are record m; return what `classify` says of it."""
-        p0 = ti.Vector([corners[n, 0, 0], corners[n, 0, 1]])
-        p1 = ti.Vector([corners[n, 1, 0], corners[n, 1, 1]])
-        p2 = ti.Vector([corners[n, 2, 0], corners[n, 2, 1]])
+        """Set up record n from three rows of points and attribute record m.
+
+        Returns:
+            What `classify` says of it.
+        """
+        p0 = ti.Vector([points[rows[0], 0], points[rows[0], 1]])
+        p1 = ti.Vector([points[rows[1], 0], points[rows[1], 1]])
+        p2 = ti.Vector([points[rows[2], 0], points[rows[2], 1]])
         area2 = cross2(p1 - p0, p2 - p0)
         longest2 = ti.max(length2(p1 - p0), length2(p2 - p1), length2(p0 - p2))
-        reason = classify(corners, attributes, n, m, channels, area2, longest2)
+        reason = classify(points, rows, attributes, m, channels, area2, longest2)
         boxes[n, 0], boxes[n, 1], boxes[n, 2], boxes[n, 3] = 0, -1, 0, -1
         if reason == -1:
-            z = ti.Vector([corners[n, 0, 2], corners[n, 1, 2], corners[n, 2, 2]])
+            z = ti.Vector([points[rows[0], 2], points[rows[1], 2], points[rows[2], 2]])
             write_record(records, n, p0, p1, p2, area2, z, reach, distance == "barycentric")
             low, high = ti.min(p0, p1, p2), ti.max(p0, p1, p2)
             grow = ti.Vector([reach, reach])
@@ -182,7 +199,9 @@ def setup_kernel(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any:
 
     @ti.kernel
     def setup(
-        corners: array(dtype, 3),  # [N, 3, 3] x, y in NDC, view depth
+        points: array(dtype, 2),  # [Q, 3] vertices or corners: x, y in NDC, view depth
+        faces: array(ti.i32, 2),  # [F, 3] vertices of each view's faces
+        n_vertices: ti.i32,  # see `rows_of_corners`
         attributes: array(dtype, 3),  # [M, 3, C]
         views: array(ti.i32, 2),  # [B, 3] first corner record, first attribute record, faces
         n_views: ti.i32,
@@ -199,10 +218,11 @@ def setup_kernel(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any:
             skipped[reason] = 0
         for n in range(n_faces):
             b = view_of(views, n_views, n)
-            m = views[b, 1] + n - views[b, 0]
+            f = n - views[b, 0]
             reason = set_up(
-                corners, attributes, n, m, channels, height, width, reach, records, boxes
-            )
+                points, rows_of_corners(faces, n_vertices, b, f, n), attributes, n,
+                views[b, 1] + f, channels, height, width, reach, records, boxes,
+            )  # fmt: skip
             if 0 <= reason < CULLED:
                 skipped[reason] += 1
 

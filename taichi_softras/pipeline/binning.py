@@ -56,7 +56,8 @@ def bin_faces(plan: Plan, memory: Memory, scene: Scene) -> Tiles:
         return _collect_on_cpu(plan, memory, scene, faces, rows, SET_UP)
     launch(
         setup_kernel(*plan.setup_choices),
-        scene.corners, scene.attributes, scene.views, plan.n_views, n, plan.variant.attributes,
+        scene.points, scene.faces, plan.n_vertices,
+        scene.attributes, scene.views, plan.n_views, n, plan.variant.attributes,
         *plan.extent, plan.reach, *faces,
     )  # fmt: skip
     return _collect_on_gpu(plan, memory, scene, faces, rows)
@@ -103,7 +104,8 @@ def _collect_on_cpu(
         lists = [memory.integers(capacity) for _ in range(3)]
         launch(
             kernel,
-            scene.corners, scene.attributes, scene.views, plan.n_views, n,
+            scene.points, scene.faces, plan.n_vertices,
+            scene.attributes, scene.views, plan.n_views, n,
             plan.variant.attributes, *plan.extent, plan.reach, *plan.tiles, *rows, n_chunks,
             begin, capacity, *faces, face_start, chunk_next, tile_start, total, *lists,
             runtime.thread_count(), memory.zeros(PROGRESS),

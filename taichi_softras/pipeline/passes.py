@@ -15,7 +15,7 @@ from taichi_softras.kernels.gather import (
 from taichi_softras.kernels.texture import HEAD, collect_kernel, scale_kernel
 from taichi_softras.kernels.texture import PARTS as TEXEL_PARTS
 from taichi_softras.pipeline.binning import Tiles, bands, bin_faces
-from taichi_softras.pipeline.plan import Array, Memory, Plan, Scene
+from taichi_softras.pipeline.plan import Array, CornerLists, Memory, Plan, Scene
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Rendered:
 class Gradients:
     """What the adjoint leaves; None where nothing was asked for."""
 
-    corners: Array | None  # [N, 3, 3]
+    corners: Array | None  # [3 N, 3]
+    points: Array | None  # [Q, 3], the same array where points are corners
     attributes: Array | None  # [M, 3, C + texture coordinates]
     background: Array | None  # [P, C]
     softness: Array | None  # [2] times Plan.softness_scales
@@ -84,7 +85,7 @@ def _draw(plan: Plan, memory: Memory, scene: Scene, tiles: Tiles, rendered: Rend
 class Needs(NamedTuple):
     """Which gradients the adjoint is asked for."""
 
-    corners: bool
+    points: bool
     attributes: bool
     background: bool
     softness: bool
@@ -100,16 +101,22 @@ def adjoint(
     d_image: Array,
     d_depth: Array,
     needs: Needs,
+    corner_lists: CornerLists | None = None,
 ) -> Gradients:
-    """Pull gradients of the images back to what is asked for; hold `runtime.launch_lock`."""
+    """Pull gradients of the images back to what is asked for; hold `runtime.launch_lock`.
+
+    `corner_lists` is needed for points that are vertices.
+    """
     variant, colored = plan.variant, plan.variant.channels > 0
     needs = needs._replace(
         attributes=needs.attributes and colored,
         background=needs.background and colored,
         texels=needs.texels and variant.textured > 0,
     )
+    d_corners = memory.reals(3 * plan.n_faces, 3) if needs.points else None
     found = Gradients(
-        memory.reals(plan.n_faces, 3, 3) if needs.corners else None,
+        d_corners,
+        memory.reals(plan.n_points, 3) if needs.points and plan.n_vertices else d_corners,
         memory.reals(plan.n_attributes, 3, variant.attributes) if needs.attributes else None,
         memory.reals(plan.pixels, variant.channels) if needs.background else None,
         memory.reals(2) if needs.softness else None,
@@ -119,7 +126,7 @@ def adjoint(
     d_images = (d_alpha, d_image, d_depth)
     for i, (part, scratch) in enumerate(bands(plan, memory, scene, rendered.tiles)):
         d_softness = _pull(
-            plan, scratch, scene, part, rendered, d_images, sums, needs, found, i > 0
+            plan, scratch, scene, part, rendered, d_images, sums, needs, found, corner_lists, i > 0
         )
         if needs.softness:
             _sum_softness(plan, scratch, scene, part, rendered, d_images, d_softness, found, i > 0)
@@ -158,6 +165,7 @@ def _pull(
     sums: Array,
     needs: Needs,
     found: Gradients,
+    corner_lists: CornerLists | None,
     more: bool,
 ) -> Array:
     """Launch the adjoint driver on the tiles that have lists; add to `found` if there is `more`.
@@ -165,13 +173,15 @@ def _pull(
     Returns:
         Rows for `softness_kernel`: one a tile on CPUs, else one an entry.
     """
-    variant, wanted = plan.variant, (needs.corners, needs.attributes, needs.softness)
+    variant, wanted = plan.variant, (needs.points, needs.attributes, needs.softness)
     slots = memory.reals(tiles.n_entries, variant.slot_width)
     d_softness = memory.nothing(2)
     if needs.softness:
         d_softness = memory.reals(_softness_rows(plan, tiles), 2)
     images = (rendered.image, rendered.depth, rendered.state)
     texture = (scene.texels, scene.maps)
+    if corner_lists is None:
+        corner_lists = CornerLists(*[memory.nothing(1, integers=True)] * 2)
     if runtime.backend() == "cpu":
         launch(
             raster_cpu.adjoint_kernel(variant, *wanted, needs.texels),
@@ -179,8 +189,10 @@ def _pull(
             tiles.entry_face, tiles.entry_slot, tiles.entry_blocks, plan.n_views, *plan.numbers,
             *images, rendered.winner, *d_images,
             plan.n_faces, plan.n_attributes, tiles.face_start, slots, int(more),
-            memory.nothing(3) if found.corners is None else found.corners,
+            memory.nothing(2) if found.corners is None else found.corners,
             memory.nothing(3) if found.attributes is None else found.attributes,
+            plan.n_vertices, *corner_lists,
+            memory.nothing(2) if found.points is None else found.points,
             d_softness, *texture, sums,
             *tiles.rows, runtime.thread_count(), memory.zeros(raster_cpu.PROGRESS),
         )  # fmt: skip
@@ -199,19 +211,27 @@ def _pull(
             *faces, tiles.entry_tile, tiles.entry_face, *plan.numbers,
             pixels, rendered.winner, scene.maps, sums,
         )  # fmt: skip
-    _gather(plan, tiles, slots, found, more=more)
+    _gather(plan, corner_lists, tiles, slots, found, more=more)
     return d_softness
 
 
-def _gather(plan: Plan, tiles: Tiles, slots: Array, found: Gradients, *, more: bool) -> None:
-    """Sum each face's slots, to what is there already if there is `more`."""
+def _gather(
+    plan: Plan, lists: CornerLists, tiles: Tiles, slots: Array, found: Gradients, *, more: bool
+) -> None:
+    """Sum each face's slots, to what is there already if there is `more`, and then at vertices."""
     variant = plan.variant
-    gather_corners, gather_attributes = gather_kernels(variant.dtype, variant.color != "none")
+    gather = gather_kernels(variant.dtype, variant.color != "none")
     if found.corners is not None:
-        launch(gather_corners, plan.n_faces, tiles.face_start, slots, int(more), found.corners)
+        launch(gather.corners, plan.n_faces, tiles.face_start, slots, int(more), found.corners)
+        if plan.n_vertices:
+            launch(
+                gather.points,
+                plan.n_points, plan.n_vertices, 3 * (plan.n_faces // plan.n_views),
+                *lists, found.corners, found.points,
+            )  # fmt: skip
     if found.attributes is not None:
         launch(
-            gather_attributes, plan.n_attributes, tiles.face_start, slots, variant.attributes,
+            gather.attributes, plan.n_attributes, tiles.face_start, slots, variant.attributes,
             plan.n_faces // max(plan.n_attributes, 1), int(more), found.attributes,
         )  # fmt: skip
 

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from taichi_softras import runtime
 from taichi_softras.kernels.fragment import Variant
@@ -33,8 +33,8 @@ class Memory(Protocol):
     def zeros(self, n: int) -> Array:
         """Return n int32 zeros."""
 
-    def nothing(self, ndim: int) -> Array:
-        """Return an array of the rendering's dtype that kernels take and do not touch."""
+    def nothing(self, ndim: int, *, integers: bool = False) -> Array:
+        """Return an array of reals, or of int32, that kernels take and do not touch."""
 
     def scratch(self) -> "Memory":
         """Return memory for part of the work: its arrays may be written again once it is gone."""
@@ -63,6 +63,8 @@ class Plan:
     """Attribute records; fewer than faces where views share them."""
     background_rows: int
     """1, or one a pixel."""
+    n_vertices: int = 0
+    """Vertices of each view; 0 where the points are the records' corners."""
     n_texels: int = 0
     """Texels of all maps."""
 
@@ -78,6 +80,7 @@ class Plan:
         n_faces: int,
         n_attributes: int,
         background_rows: int,
+        n_vertices: int = 0,
         orthographic: bool = False,
         lookup: str = "",
         textured: int = 0,
@@ -113,6 +116,7 @@ class Plan:
             far=settings.far,
             n_views=n_views,
             n_faces=n_faces,
+            n_vertices=n_vertices,
             n_attributes=n_attributes,
             background_rows=background_rows,
             n_texels=n_texels,
@@ -131,6 +135,11 @@ class Plan:
         if self.dist_eps == 0.0:
             return UNBOUNDED
         return min(math.sqrt(self.sigma * math.log(1.0 / self.dist_eps - 1.0)), UNBOUNDED)
+
+    @property
+    def n_points(self) -> int:
+        """Points of all views."""
+        return self.n_views * self.n_vertices or 3 * self.n_faces
 
     @cached_property
     def tau(self) -> float:
@@ -196,11 +205,19 @@ def _number(value: Any) -> float:
     return float(value.detach()) if hasattr(value, "detach") else float(value)
 
 
+class CornerLists(NamedTuple):
+    """Which corners 3 f + k of the faces each vertex is."""
+
+    start: Array  # [V + 1] int32, where each vertex's list begins
+    corners: Array  # [3 F] int32
+
+
 @dataclass(frozen=True)
 class Scene:
     """Arrays that a rendering reads, in the layout of `inputs.RasterInputs`."""
 
-    corners: Array  # [N, 3, 3]
+    points: Array  # [Q, 3] vertices of all views, or corners of all records
+    faces: Array  # [F, 3] int32, the vertices of each view's faces; not read with n_vertices 0
     attributes: Array  # [M, 3, C + texture coordinates]
     views: Array  # [B, 3] int32
     background: Array  # [1, C] or [B * H * W, C]

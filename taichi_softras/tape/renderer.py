@@ -126,13 +126,13 @@ class Renderer:
         if settings.distance == "barycentric" and runtime.backend() == "metal":
             runtime.check_float64("settings.distance", "it is float64 there; use 'euclidean'")
         self._layout, self._settings = layout, settings
-        connectivity = Connectivity(layout)
+        self._connectivity = Connectivity(layout)
         with Fields(layout.dtype) as fields:
             self._make_fields(fields, vertices, colors)
             self._vertices = Vertices(
                 fields,
                 layout,
-                connectivity,
+                self._connectivity,
                 vertices=self.vertices,
                 colors=self.colors,
                 camera=self.camera,
@@ -202,6 +202,7 @@ class Renderer:
             n_faces=n.views * n.faces,
             n_attributes=n.shown_sets * n.faces,
             background_rows=1,
+            n_vertices=n.vertices,
         )
 
     def _forward(self) -> _Kept:
@@ -211,8 +212,9 @@ class Renderer:
         if attributes is None:
             attributes = memory.reals(1, 1, 1)  # without colour nothing reads it
         scene = Scene(
-            triangles.corners, attributes, self._views, self._background, *self._no_texture
-        )
+            triangles.points, self._connectivity.faces, attributes, self._views, self._background,
+            *self._no_texture,
+        )  # fmt: skip
         rendered = pipeline.forward(plan, memory, scene)
         alpha = self.alpha
         self._write(
@@ -234,13 +236,14 @@ class Renderer:
         found = pipeline.adjoint(
             plan, memory, kept.scene, kept.rendered, d_alpha, d_image, d_depth,
             Needs(
-                corners=True,
+                points=True,
                 attributes=colored and (n.lit or has_gradient(self.colors)),
                 background=False,
                 softness=True,
             ),
+            self._connectivity.corner_lists,
         )  # fmt: skip
-        triangles = Triangles(found.corners, found.attributes)
+        triangles = Triangles(found.points, found.attributes)
         self._vertices.adjoint(memory, kept.snapshot, triangles)
         softness_sum_kernel(n.dtype)(found.softness, *plan.softness_scales, self.sigma, self.gamma)
 

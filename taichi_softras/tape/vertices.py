@@ -15,6 +15,7 @@ from taichi_softras.kernels.corners import corner_kernels, normal_kernels
 from taichi_softras.kernels.rows import field_kernels
 from taichi_softras.kernels.sharing import PARTS, sharing_kernels
 from taichi_softras.kernels.vertex import CAMERA, CLIP, LIGHT, vertex_kernels
+from taichi_softras.pipeline import CornerLists
 from taichi_softras.tape.fields import CameraFields, Field, Fields, LightFields, has_gradient
 from taichi_softras.tape.layout import Layout
 from taichi_softras.tape.stage import Stage
@@ -32,6 +33,11 @@ class Connectivity:
         self.faces = self._memory.upload(layout.triangles)
         self.corner_start = self._memory.upload(start.astype(np.int32))
         self.corner_of = self._memory.upload(np.argsort(owners, kind="stable").astype(np.int32))
+
+    @property
+    def corner_lists(self) -> CornerLists:
+        """The corners of each vertex."""
+        return CornerLists(self.corner_start, self.corner_of)
 
 
 class Shading(NamedTuple):
@@ -55,7 +61,7 @@ class Snapshot(NamedTuple):
 class Triangles(NamedTuple):
     """Triangles as `pipeline.Scene` holds them, or their gradients."""
 
-    corners: Array  # [B * F, 3, 3]
+    points: Array  # [B * V, 3]
     attributes: Array | None  # [A * F, 3, C]
 
 
@@ -106,23 +112,21 @@ class Vertices:
         share.to_points(points, clips, n_rows, n.vertices, n.points, rows)
         ndc = self._project.run(memory, rows)
         share.mark_broken(points, n_rows, n.points, 3, math.nan, ndc)
-        corners = self._at_corners(memory, ndc, n.views, 3)
         if self._colors is None:
-            return Triangles(corners, None), Snapshot(points, cameras, rows, None, None)
+            return Triangles(ndc, None), Snapshot(points, cameras, rows, None, None)
         colors = memory.reals(n.color_sets * n.vertices, n.channels)
         self._fields.read(self._colors, colors)
         shown, shading = colors, None
         if self._light is not None:
             shown, shading = self._lit(memory, points, colors, self._light)
         attributes = self._at_corners(memory, shown, n.shown_sets, n.channels)
-        return Triangles(corners, attributes), Snapshot(points, cameras, rows, colors, shading)
+        return Triangles(ndc, attributes), Snapshot(points, cameras, rows, colors, shading)
 
     def adjoint(self, memory: DeviceMemory, snapshot: Snapshot, d: Triangles) -> None:
         """Add the gradients of a render's triangles to the fields' gradients."""
         n, share = self._layout, self._share
         n_rows = n.views * n.vertices
-        d_ndc = self._at_vertices(memory, d.corners, n.views, 3)
-        d_rows = self._project.pull(memory, snapshot.rows, d_ndc)
+        d_rows = self._project.pull(memory, snapshot.rows, d.points)
         d_clips = self._sum(memory, d_rows, n.views, n.vertices, 3, CLIP)
         d_cameras = self._look_at.pull(memory, snapshot.cameras, d_clips, *self._lens)
         camera = self._camera

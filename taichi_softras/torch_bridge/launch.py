@@ -6,17 +6,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from taichi_softras import pipeline
+from taichi_softras import pipeline, topology
 from taichi_softras.inputs import RasterInputs
-from taichi_softras.pipeline import Needs, Plan, Rendered, Scene
+from taichi_softras.pipeline import CornerLists, Needs, Plan, Rendered, Scene
 from taichi_softras.torch_bridge.memory import CopiedMemory, TorchMemory, launching, memory_for
 
 
 class Tensors(NamedTuple):
     """What a rendering reads, packed as in `inputs.RasterInputs`."""
 
-    corners: Tensor
-    """[N, 3, 3]"""
+    points: Tensor
+    """[Q, 3]"""
     attributes: Tensor
     """[M, 3, C + texture coordinates]"""
     views: Tensor
@@ -27,13 +27,15 @@ class Tensors(NamedTuple):
     """[X, texture channels]"""
     maps: Tensor
     """See `inputs.RasterInputs.table`."""
+    faces: Tensor | None = None
+    """[F, 3] int64; None where the points are corners."""
 
     @classmethod
     def of(cls, inputs: RasterInputs) -> "Tensors":
         """Return the tensors of packed inputs."""
         return cls(
-            inputs.corners_ndc, inputs.attributes, inputs.views, inputs.background,
-            inputs.texels, inputs.table,
+            inputs.points, inputs.attributes, inputs.views, inputs.background,
+            inputs.texels, inputs.table, inputs.faces,
         )  # fmt: skip
 
 
@@ -60,6 +62,8 @@ class Kept:
     rendered: Rendered
     like: Tensor
     """A tensor of the rendering's dtype and device."""
+    faces: Tensor | None
+    """[F, 3] int64; None where the points are corners."""
 
 
 class Leftovers(NamedTuple):
@@ -78,7 +82,7 @@ class Leftovers(NamedTuple):
 class Gradients(NamedTuple):
     """Gradients as tensors; None where not wanted."""
 
-    corners: Tensor | None
+    points: Tensor | None
     attributes: Tensor | None
     background: Tensor | None
     texels: Tensor | None
@@ -88,7 +92,7 @@ class Gradients(NamedTuple):
 
 def forward(plan: Plan, tensors: Tensors) -> tuple[Images, Kept]:
     """Render."""
-    like = tensors.corners.detach()
+    like = tensors.points.detach()
     memory = memory_for(like)
     with launching(like.device):
         scene = _scene(plan, memory, tensors)
@@ -108,7 +112,7 @@ def forward(plan: Plan, tensors: Tensors) -> tuple[Images, Kept]:
             image=rendered.image.detach(),
             depth=rendered.depth.detach(),
         )
-    return images, Kept(plan, memory, scene, rendered, like)
+    return images, Kept(plan, memory, scene, rendered, like, tensors.faces)
 
 
 def leftovers(kept: Kept, images: Images) -> Leftovers:
@@ -125,24 +129,27 @@ def leftovers(kept: Kept, images: Images) -> Leftovers:
 
 def bin_again(plan: Plan, tensors: Tensors, left: Leftovers) -> Kept:
     """Restore what `forward` kept, from its arguments and leftovers."""
-    memory = memory_for(tensors.corners)
-    with launching(tensors.corners.device):
+    memory = memory_for(tensors.points)
+    with launching(tensors.points.device):
         scene = _scene(plan, memory, tensors)
         rendered = Rendered(
             pipeline.bin_faces(plan, memory, scene),
             None,
             *(memory.upload(tensor.detach().contiguous()) for tensor in left),
         )
-    return Kept(plan, memory, scene, rendered, tensors.corners.detach())
+    return Kept(plan, memory, scene, rendered, tensors.points.detach(), tensors.faces)
 
 
 def _scene(plan: Plan, memory: TorchMemory | CopiedMemory, tensors: Tensors) -> Scene:
     textured = plan.variant.textured > 0
-    corners, attributes, views, background = (_upload(memory, t) for t in tensors[:4])
+    points, attributes, views, background = (_upload(memory, t) for t in tensors[:4])
     # Without a texture nothing reads what stands for it.
     texels = _upload(memory, tensors.texels) if textured else memory.nothing(2)
     maps = _upload(memory, tensors.maps) if textured else memory.integers(1)
-    return Scene(corners, attributes, views, background, texels, maps)
+    faces = memory.nothing(2, integers=True)
+    if tensors.faces is not None:
+        faces = _upload(memory, topology.as_int32(tensors.faces))
+    return Scene(points, faces, attributes, views, background, texels, maps)
 
 
 def _upload(memory: TorchMemory | CopiedMemory, tensor: Tensor) -> pipeline.Array:
@@ -160,12 +167,18 @@ def adjoint(
         d_a, d_i, d_d = (
             memory.upload(d.detach().contiguous()) for d in (d_alpha, d_image, d_depth)
         )
-        found = pipeline.adjoint(plan, memory, kept.scene, kept.rendered, d_a, d_i, d_d, needs)
+        lists = None
+        if kept.faces is not None and needs.points:
+            by_vertex = topology.corners_by_vertex(kept.faces, plan.n_vertices)
+            lists = CornerLists(*(_upload(memory, t) for t in by_vertex))
+        found = pipeline.adjoint(
+            plan, memory, kept.scene, kept.rendered, d_a, d_i, d_d, needs, lists
+        )
 
         def tensor(array: pipeline.Array | None, *shape: int) -> Tensor | None:
             return None if array is None else memory.tensor(array, *shape)
 
-        corners = tensor(found.corners, plan.n_faces, 3, 3)
+        points = tensor(found.points, plan.n_points, 3)
         attributes = tensor(found.attributes, plan.n_attributes, 3, variant.attributes)
         background = tensor(found.background, plan.pixels, variant.channels)
         texels = tensor(found.texels, plan.n_texels, variant.textured)
@@ -173,7 +186,7 @@ def adjoint(
     if background is not None and plan.background_rows == 1:
         background = background.sum(0, keepdim=True)
     if totals is None:
-        return Gradients(corners, attributes, background, texels, (None, None))
+        return Gradients(points, attributes, background, texels, (None, None))
     to_sigma, to_gamma = plan.softness_scales
     softness = (totals[0] * to_sigma, totals[1] * to_gamma)
-    return Gradients(corners, attributes, background, texels, softness)
+    return Gradients(points, attributes, background, texels, softness)

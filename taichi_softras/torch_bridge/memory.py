@@ -61,9 +61,9 @@ class TorchMemory:
         """Return n int32 zeros."""
         return torch.zeros(n, dtype=torch.int32, device=self._like.device)
 
-    def nothing(self, ndim: int) -> Tensor:
+    def nothing(self, ndim: int, *, integers: bool = False) -> Tensor:
         """Return a tensor that kernels take and do not touch, the same one each time."""
-        return _nothing(ndim, self._like.dtype, self._like.device)
+        return _nothing(ndim, torch.int32 if integers else self._like.dtype, self._like.device)
 
     def scratch(self) -> "TorchMemory":
         """Return memory for part of the work: torch takes tensors back when they are not used."""

@@ -48,7 +48,7 @@ def nearest_faces(
         channels=0,
         size=size,
         n_views=inputs.views.shape[0],
-        n_faces=inputs.corners_ndc.shape[0],
+        n_faces=inputs.n_faces,
         n_attributes=inputs.attributes.shape[0],
         background_rows=1,
         orthographic=orthographic,

@@ -32,7 +32,7 @@ def render(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Render a group of channels: alpha [P], image [P, C], depth [P], skipped [3]."""
     alpha, image, depth, _, _, skipped = rasterize(
-        inputs.corners_ndc,
+        inputs.corners,
         inputs.attributes,
         inputs.background,
         inputs.texels,
@@ -91,7 +91,8 @@ def _plan(tensors: Sequence[Tensor], options: Sequence[Any]) -> Plan:
 
 def _tensors(given: Sequence[Tensor]) -> launch.Tensors:
     corners, attributes, background, texels, _, _, views, table = given
-    return launch.Tensors(corners, attributes, views, background, texels, table)
+    points = corners.reshape(-1, 3)
+    return launch.Tensors(points, attributes, views, background, texels, table)
 
 
 @torch.library.custom_op("taichi_softras::rasterize", mutates_args=())
@@ -178,8 +179,9 @@ def rasterize_adjoint(
     kept = launch.bin_again(plan, _tensors(tensors), left)
     needs = Needs(needed[0], needed[1], needed[2], any(needed[4:]), needed[3])
     found = launch.adjoint(kept, d_alpha, d_image, d_depth, needs)
+    d_corners = None if found.points is None else found.points.reshape(-1, 3, 3)
     gradients = (
-        found.corners, found.attributes, found.background, found.texels, *found.softness
+        d_corners, found.attributes, found.background, found.texels, *found.softness
     )  # fmt: skip
     like = tensors[: len(gradients)]
     results = [

@@ -1,7 +1,7 @@
-"""Vertices to projected corners under torch's autograd: one launch each way, on the CPU.
+"""Vertices to their projections under torch's autograd: one launch each way, on the CPU.
 
-`Projection` and `Mesh.at_corners` say the same in torch's operations, a dozen each way, which take
-longer than the rasterizer where many views are small.
+`Projection` says the same in torch's operations, a dozen each way, which take longer than the
+rasterizer where many views are small.
 """
 
 from functools import partial
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from taichi_softras import runtime, topology
+from taichi_softras import runtime
 from taichi_softras.fast_launch import launch
 from taichi_softras.kernels.project import CAMERA_ROW, CHUNKS, PROGRESS, projection_kernels
 from taichi_softras.projection import Projection
@@ -18,11 +18,11 @@ from taichi_softras.torch_bridge.derivatives import first_only
 from taichi_softras.torch_bridge.memory import dtype_name
 
 PARALLEL = 2**14
-"""Corners of all views from which on it pays to wake Taichi's threads."""
+"""Points of all views from which on it pays to wake Taichi's threads."""
 
 
 def can_project(points: Tensor, camera: Projection) -> bool:
-    """Whether `project_to_corners` works here, and is worth the sorting of the faces.
+    """Whether `project_points` works here, and its results will be differentiated.
 
     Starts Taichi, if it is not running, where that depends on the backend.
     """
@@ -37,26 +37,22 @@ def can_project(points: Tensor, camera: Projection) -> bool:
     return runtime.backend() == "cpu"
 
 
-def project_to_corners(
-    points: Tensor, faces: Tensor, camera: Projection, size: tuple[int, int]
-) -> Tensor:
-    """Project vertices and copy them to the corners of their faces; ask `can_project` before.
+def project_points(points: Tensor, camera: Projection, size: tuple[int, int]) -> Tensor:
+    """Project vertices; ask `can_project` before.
 
     Args:
         points: World coordinates, finite; shared by all views or a set for each. [V, 3] or
             [B or 1, V, 3]
-        faces: Vertex indices. [F, 3]
         camera: B cameras or one, of the points' dtype.
         size: Image height and width in pixels.
 
     Returns:
-        x right, y up in NDC, view depth. [B, F, 3, 3]
+        x right, y up in NDC, view depth. [B, V, 3]
     """
-    start, corner_of = topology.corners_by_vertex(faces, points.shape[-2])
-    corners: Tensor = _ToCorners.apply(  # type: ignore[no-untyped-call]
-        points, _rows(camera, size), start, corner_of, not camera.orthographic
+    projected: Tensor = _Project.apply(  # type: ignore[no-untyped-call]
+        points, _rows(camera, size), not camera.orthographic
     )
-    return corners
+    return projected
 
 
 def _rows(camera: Projection, size: tuple[int, int]) -> Tensor:
@@ -79,51 +75,42 @@ class _Sizes(NamedTuple):
     n_sets: int
     n_cameras: int
     n_vertices: int
-    n_corners: int
 
 
-class _ToCorners(torch.autograd.Function):
+class _Project(torch.autograd.Function):
     """Forward and its adjoint; the adjoint has no derivative of its own."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        points: Tensor,
-        cameras: Tensor,
-        corner_start: Tensor,
-        corner_of: Tensor,
-        perspective: bool,
-    ) -> Tensor:
+    def forward(ctx: Any, points: Tensor, cameras: Tensor, perspective: bool) -> Tensor:
         n_sets = points.shape[0] if points.ndim == 3 else 1
         n_views = max(n_sets, cameras.shape[0])
-        ctx.sizes = _Sizes(n_views, n_sets, cameras.shape[0], points.shape[-2], len(corner_of))
+        ctx.sizes = _Sizes(n_views, n_sets, cameras.shape[0], points.shape[-2])
         ctx.perspective = perspective
-        ctx.save_for_backward(points, cameras, corner_start, corner_of)
-        corners = points.new_empty(n_views, len(corner_of) // 3, 3, 3)
-        tensors = (points, cameras, corner_start, corner_of)
-        _launch("to_corners", tensors, ctx.sizes, perspective, corners)
-        return corners
+        ctx.save_for_backward(points, cameras)
+        projected = points.new_empty(n_views, points.shape[-2], 3)
+        _launch("project", (points, cameras), ctx.sizes, perspective, projected)
+        return projected
 
     @staticmethod
-    def backward(ctx: Any, d_corners: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, d_projected: Tensor) -> tuple[Tensor | None, ...]:
         cameras_too = ctx.needs_input_grad[1]
         pull_back = partial(_pull_back, ctx.saved_tensors, ctx.sizes, ctx.perspective, cameras_too)
-        return (*first_only(pull_back, d_corners), None, None, None)
+        return (*first_only(pull_back, d_projected), None)
 
 
 def _pull_back(
-    tensors: tuple[Tensor, ...],
+    tensors: tuple[Tensor, Tensor],
     sizes: _Sizes,
     perspective: bool,
     cameras_too: bool,
-    d_corners: Tensor,
+    d_projected: Tensor,
 ) -> tuple[Tensor, Tensor | None]:
-    points, cameras = tensors[:2]
+    points, cameras = tensors
     d_points = torch.empty_like(points, memory_format=torch.contiguous_format)
     shape = (sizes.n_views, CHUNKS, CAMERA_ROW) if cameras_too else (1, 1, 1)
     parts = points.new_empty(shape, dtype=torch.float64)
     _launch(
-        "from_corners", tensors, sizes, perspective, d_corners.contiguous(),
+        "pull_back", tensors, sizes, perspective, d_projected.contiguous(),
         d_points.reshape(-1, 3), parts, cameras_too=cameras_too,
     )  # fmt: skip
     if not cameras_too:
@@ -136,24 +123,24 @@ def _pull_back(
 
 def _launch(
     which: str,
-    tensors: tuple[Tensor, ...],
+    tensors: tuple[Tensor, Tensor],
     sizes: _Sizes,
     perspective: bool,
-    corners: Tensor,
+    projected: Tensor,
     *gradients: Tensor,
     cameras_too: bool = False,
 ) -> None:
-    points, cameras, corner_start, corner_of = tensors
+    points, cameras = tensors
     if 0 in sizes:
         for gradient in gradients:
             gradient.zero_()
         return
-    parallel = corners.numel() // 3 > PARALLEL
+    parallel = projected.numel() // 3 > PARALLEL
     dtype = runtime.taichi_dtype(dtype_name(points.dtype))
     kernel = getattr(projection_kernels(dtype, perspective, parallel, cameras_too), which)
     with runtime.launching():
         launch(
             kernel, points.detach().contiguous().reshape(-1, 3), cameras.detach().contiguous(),
-            corner_start, corner_of, *sizes, corners.detach().reshape(-1, 3), *gradients,
+            *sizes, projected.detach().reshape(-1, 3), *gradients,
             runtime.thread_count() if parallel else 1, torch.zeros(PROGRESS, dtype=torch.int32),
         )  # fmt: skip

@@ -29,6 +29,7 @@ def rasterize(
     settings: RasterSettings | None = None,
     background: float | Sequence[float] | Tensor | None = None,
     face_counts: Sequence[int] | None = None,
+    faces: Tensor | None = None,
     orthographic: bool = False,
     texture: FaceTexture | None = None,
 ) -> Rendering:
@@ -48,6 +49,8 @@ def rasterize(
         settings: How triangles become pixels.
         background: What is behind everything: a number, [C], or an image [B, H, W, C]; 0 if None.
         face_counts: Faces of each view, when views have different meshes.
+        faces: Vertices of each view's faces, the same in all views; `corners_ndc` then holds
+            vertices [B, V, 3], which is faster than corners gathered from them. [F, 3]
         orthographic: Depth and attributes vary linearly over the screen.
         texture: Texels that multiply the first channels of the attributes. The last two channels
             (three with lookup="mipmap") are then no colours, but where the texels are read.
@@ -74,6 +77,7 @@ def rasterize(
         settings=settings,
         background=background,
         face_counts=face_counts,
+        faces=faces,
         texture=texture,
     )
     draw = operators.render if compiling else _render
@@ -103,7 +107,8 @@ def _render(
         channels=inputs.channels,
         size=inputs.size,
         n_views=inputs.views.shape[0],
-        n_faces=inputs.corners_ndc.shape[0],
+        n_faces=inputs.n_faces,
+        n_vertices=inputs.n_vertices,
         n_attributes=inputs.attributes.shape[0],
         background_rows=inputs.background.shape[0],
         orthographic=orthographic,
@@ -112,7 +117,7 @@ def _render(
         n_texels=texels.shape[0],
     )
     result: tuple[Tensor, Tensor, Tensor, Tensor] = _Rasterize.apply(  # type: ignore[no-untyped-call]
-        inputs.corners_ndc,
+        inputs.points,
         inputs.attributes,
         inputs.background,
         texels,
@@ -120,6 +125,7 @@ def _render(
         torch.as_tensor(settings.gamma),
         inputs.views,
         inputs.table,
+        inputs.faces,
         plan,
     )
     return result
@@ -131,7 +137,7 @@ class _Rasterize(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        corners: Tensor,
+        points: Tensor,
         attributes: Tensor,
         background: Tensor,
         texels: Tensor,
@@ -139,12 +145,13 @@ class _Rasterize(torch.autograd.Function):
         gamma: Tensor,
         views: Tensor,
         table: Tensor,
+        faces: Tensor | None,
         plan: Plan,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        tensors = launch.Tensors(corners, attributes, views, background, texels, table)
+        tensors = launch.Tensors(points, attributes, views, background, texels, table, faces)
         images, ctx.kept = launch.forward(plan, tensors)
         # Autograd then notices if what the adjoint reads is changed in between.
-        ctx.save_for_backward(corners, attributes, texels, images.image, images.depth)
+        ctx.save_for_backward(points, attributes, texels, faces, images.image, images.depth)
         ctx.softness = (sigma.detach(), gamma.detach())
         ctx.mark_non_differentiable(images.skipped)
         return images.alpha, images.image, images.depth, images.skipped
@@ -153,7 +160,7 @@ class _Rasterize(torch.autograd.Function):
     def backward(ctx: Any, *d_outputs: Tensor) -> tuple[Tensor | None, ...]:
         _ = ctx.saved_tensors
         pull_back = partial(_pull_back, ctx.kept, ctx.softness, ctx.needs_input_grad)
-        return (*first_only(pull_back, *d_outputs[:3]), None, None, None)
+        return (*first_only(pull_back, *d_outputs[:3]), None, None, None, None)
 
 
 def _pull_back(
@@ -165,11 +172,11 @@ def _pull_back(
     d_depth: Tensor,
 ) -> tuple[Tensor | None, ...]:
     """Return the gradients of the first six arguments of `_Rasterize`, None where not needed."""
-    corners, attributes, background, texels, sigma, gamma = needed[:6]
-    needs = Needs(corners, attributes, background, sigma or gamma, texels)
+    points, attributes, background, texels, sigma, gamma = needed[:6]
+    needs = Needs(points, attributes, background, sigma or gamma, texels)
     found = launch.adjoint(kept, d_alpha, d_image, d_depth, needs)
     d_softness = [
         total.to(like) if total is not None and wanted else None
         for total, like, wanted in zip(found.softness, softness, (sigma, gamma), strict=True)
     ]
-    return found.corners, found.attributes, found.background, found.texels, *d_softness
+    return found.points, found.attributes, found.background, found.texels, *d_softness

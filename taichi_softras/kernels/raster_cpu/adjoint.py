@@ -36,7 +36,7 @@ PARTS = 64
 def adjoint_kernel(
     variant: Variant, geometry: bool, attributes_too: bool, softness: bool, texels_too: bool
 ) -> Any:
-    """Return the kernel that pulls image gradients back: to one slot a tile entry, then to faces.
+    """Return the kernel that pulls image gradients back: to tile entries, faces, then vertices.
 
     Args:
         variant: As for the forward kernel.
@@ -53,7 +53,7 @@ def adjoint_kernel(
         dtype, variant.lookup, channels, textured, unroll=False
     )
     nonzero_blocks = nonzero_blocks_function(dtype)
-    sum_corners, sum_attributes = gather_functions(dtype, color != "none")
+    sum_corners, sum_points, sum_attributes = gather_functions(dtype, color != "none")
     width_slot = variant.slot_width
     if_soft, if_hard, if_colored = array_lengths(variant)
     sight = vanishing(dtype) + 1.0
@@ -136,8 +136,12 @@ def adjoint_kernel(
         face_start: array(ti.i32, 1),  # [N + 1] first slot of each face
         slots: array(dtype, 2),  # [K, variant.slot_width] scratch
         more: ti.i32,  # whether to add to what is in the next two
-        d_corners: array(dtype, 3),  # [N, 3, 3] out
+        d_corners: array(dtype, 2),  # [3 N, 3] out
         d_attributes: array(dtype, 3),  # [M, 3, C + texture coordinates] out
+        n_vertices: ti.i32,  # of each view, 0 where only corners are asked for
+        corner_start: array(ti.i32, 1),  # [V + 1] where each vertex's corners begin
+        corner_of: array(ti.i32, 1),  # [3 F] corners 3 f + k, by vertex
+        d_points: array(dtype, 2),  # [Q, 3] out
         d_softness: array(dtype, 2),  # [tiles of the band, 2] out: see `blend_in_adjoint`
         texels: array(dtype, 2),  # [X, textured channels]
         maps: array(ti.i32, 1),  # of each attribute record where its map begins here; maps
@@ -378,6 +382,20 @@ def adjoint_kernel(
                                     m, n_attributes, n_sharing, face_start, slots, attributes_in,
                                     more, d_attributes,
                                 )  # fmt: skip
+                        finish_task(progress, 1)
                         part = next_task(progress, 1)
+                if ti.static(geometry):
+                    if n_vertices > 0:
+                        await_tasks(progress, 1, PARTS)
+                        n_points = n_views * n_vertices
+                        each = (n_points + PARTS - 1) // PARTS
+                        part = next_task(progress, 2)
+                        while part < PARTS:
+                            for row in range(part * each, ti.min((part + 1) * each, n_points)):
+                                sum_points(
+                                    row, n_vertices, 3 * (n_faces // n_views), corner_start,
+                                    corner_of, d_corners, d_points,
+                                )  # fmt: skip
+                            part = next_task(progress, 2)
 
     return adjoint

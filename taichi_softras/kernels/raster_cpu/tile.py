@@ -6,7 +6,7 @@ from taichi_softras.kernels.blocks import ACROSS, BLOCK, DOWN, HEIGHT, PIXELS, T
 from taichi_softras.kernels.fragment import Variant, pixel_center
 from taichi_softras.kernels.phases import counters
 
-PROGRESS = counters(2)
+PROGRESS = counters(3)
 """Zeros that a driver needs."""
 
 

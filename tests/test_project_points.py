@@ -1,4 +1,4 @@
-"""The CPU's kernel from vertices to projected corners does what torch's operations do."""
+"""The CPU's kernel from vertices to their projections does what torch's operations do."""
 
 import math
 from dataclasses import replace
@@ -71,8 +71,8 @@ def test_corners_and_gradients_are_torchs(dtype, options, sets, views, monkeypat
 
 
 def test_threads_change_no_bit(monkeypatch):
-    mesh, camera = soup(torch.float32, vertices=3000, faces=6000), cameras(torch.float32, 2)
-    assert 2 * 3 * mesh.n_faces > projection.PARALLEL
+    mesh, camera = soup(torch.float32, vertices=9000, faces=6000), cameras(torch.float32, 2)
+    assert 2 * mesh.n_vertices > projection.PARALLEL
     shared = compare(mesh, camera, monkeypatch)
     monkeypatch.setattr(projection, "PARALLEL", 10**9)
     for a, b in zip(shared, with_gradients(mesh, camera), strict=True):
@@ -84,7 +84,7 @@ def test_gradients_are_those_of_differences():
 
     def project(vertices, *values):
         moved = replace(camera, **dict(zip(NAMES, values, strict=True)))
-        return projection.project_to_corners(vertices, mesh.faces, moved, SIZE)
+        return projection.project_points(vertices, moved, SIZE)
 
     inputs = [mesh.vertices, *(getattr(camera, name) for name in NAMES)]
     assert torch.autograd.gradcheck(project, [t.clone().requires_grad_() for t in inputs])
@@ -94,7 +94,7 @@ def test_vertices_alone_get_the_same_gradient():
     mesh, camera = soup(torch.float32), cameras(torch.float32, 2)
     corners, d_vertices, *_ = with_gradients(mesh, camera)
     vertices = mesh.vertices.clone().requires_grad_()
-    alone = projection.project_to_corners(vertices, mesh.faces, camera, SIZE)
+    alone = mesh.at_corners(projection.project_points(vertices, camera, SIZE))
     weights = torch.randn(corners.shape, generator=torch.Generator().manual_seed(1))
     assert torch.equal(alone, corners)
     # Another kernel, in which products and sums may be fused elsewhere.
@@ -132,17 +132,16 @@ def test_faces_without_vertices_and_meshes_without_faces():
 
 def test_differentiating_twice_is_refused():
     vertices = soup(torch.float64).vertices.requires_grad_()
-    faces = soup(torch.float64).faces
-    corners = projection.project_to_corners(vertices, faces, cameras(torch.float64, 1), SIZE)
-    (first,) = torch.autograd.grad(corners.square().sum(), vertices, create_graph=True)
+    points = projection.project_points(vertices, cameras(torch.float64, 1), SIZE)
+    (first,) = torch.autograd.grad(points.square().sum(), vertices, create_graph=True)
     with pytest.raises(DerivativeError, match="first derivatives only"):
         first.sum().backward()
 
 
 def test_render_takes_the_kernel_only_where_gradients_are_wanted(monkeypatch):
     calls = []
-    real = triangles.project_to_corners
-    monkeypatch.setattr(triangles, "project_to_corners", lambda *a: calls.append(a) or real(*a))
+    real = triangles.project_points
+    monkeypatch.setattr(triangles, "project_points", lambda *a: calls.append(a) or real(*a))
     mesh, camera = soup(torch.float32), cameras(torch.float32, 2)
     settings = RasterSettings(color="none", sigma=1e-3)
     plain = render(mesh, camera, 16, settings=settings).alpha
