@@ -63,7 +63,7 @@ def test_tensors_are_used_in_place_where_taichi_runs_on_their_device(arch):
     assert isinstance(rest.memory, TorchMemory)
     scene, rendered = rest.scene, rest.rendered
     for mine, used in (
-        (given.corners, scene.corners),
+        (given.points, scene.points),
         (given.attributes, scene.attributes),
         (given.background, scene.background),
         (given.views, scene.views),

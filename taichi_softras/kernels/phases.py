@@ -21,19 +21,19 @@ def counters(phases: int) -> int:
 
 
 @ti.func
-def next_task(progress: ti.template(), phase: ti.template()) -> Any:
+def next_task(progress: ti.template(), phase) -> Any:
     """Draw a task of a phase: 0, 1, 2, ... in the order of asking, beyond its last one as well."""
     return ti.atomic_add(progress[2 * phase * STRIDE], 1)
 
 
 @ti.func
-def finish_task(progress: ti.template(), phase: ti.template()) -> Any:
+def finish_task(progress: ti.template(), phase) -> Any:
     """Say that a task is done: what it wrote is there for whoever waits."""
     return ti.atomic_add(progress[(2 * phase + 1) * STRIDE], 1)
 
 
 @ti.func
-def await_tasks(progress: ti.template(), phase: ti.template(), tasks):
+def await_tasks(progress: ti.template(), phase, tasks):
     """Wait until this many tasks of a phase are done."""
     # Adding 0 is a read that neither Taichi nor LLVM moves out of the loop.
     while ti.atomic_add(progress[(2 * phase + 1) * STRIDE], 0) < tasks:

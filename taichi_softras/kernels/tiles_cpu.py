@@ -18,22 +18,25 @@ from taichi_softras.kernels.tiles import reaches_tile
 from taichi_softras.kernels.types import TASK, array
 
 SET_UP, COUNT, FILL = 0, 1, 2
-"""Where `bin_faces` may begin: what comes before has been done by an earlier launch."""
+"""Where `list_faces` may begin: what comes before has been done by an earlier launch."""
 
-PROGRESS = counters(3)
+PHASES = 3
+"""Phases of `list_faces`."""
+
+PROGRESS = counters(PHASES)
 """Zeros that `bin_faces` needs."""
 
 
 @ti.func
 def visit_tiles(
-    n, first_slot, counts, fill: ti.template(), records: ti.template(), boxes: ti.template(),
+    n, first_slot, counts, filling, records: ti.template(), boxes: ti.template(),
     height, width, tile_columns, first_tile_row, end_tile_row,
     chunk_next: ti.template(), entry_face: ti.template(), entry_slot: ti.template(),
     entry_blocks: ti.template(),
 ):  # fmt: skip
     """Advance `chunk_next`, from `counts` on, for each tile that face n reaches.
 
-    With `fill`, also write an entry at the place that it held.
+    When `filling`, also write an entry at the place that it held.
 
     Returns:
         `first_slot` plus the number of tiles.
@@ -50,7 +53,7 @@ def visit_tiles(
                     entry = chunk_next[t]
                     # Not `+=`, which would be atomic.
                     chunk_next[t] = entry + 1
-                    if ti.static(fill):
+                    if filling == 1:
                         entry_face[entry] = n
                         entry_slot[entry] = slot
                         entry_blocks[entry] = live_blocks(
@@ -85,9 +88,78 @@ def scan(
 
 
 @cache
-def binning_kernel(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any:
-    """Return the kernel that sets up faces and lists them; arguments as of `setup_function`."""
+def listing_function(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any:
+    """Return the function that sets up faces and lists them; arguments as of `setup_function`."""
     set_up = setup_function(dtype, distance, cull, any_depth)
+
+    @ti.func
+    def list_faces(
+        points: ti.template(), faces: ti.template(), n_vertices, attributes: ti.template(),
+        views: ti.template(), n_views, n_faces, channels, height, width, reach,
+        tile_rows, tile_columns, first_tile_row, end_tile_row, n_chunks, begin, capacity,
+        records: ti.template(), boxes: ti.template(), skipped: ti.template(),
+        face_start: ti.template(), chunk_next: ti.template(), tile_start: ti.template(),
+        total: ti.template(), entry_face: ti.template(), entry_slot: ti.template(),
+        entry_blocks: ti.template(), progress: ti.template(),
+    ):  # fmt: skip
+        """Do a worker's part, and wait for the others'; arguments as of `bin_faces`.
+
+        Returns:
+            Whether there was room for the lists, which are filled then.
+        """
+        tiles_per_view = tile_rows * tile_columns
+        n_tiles = n_views * tiles_per_view
+        n_tasks = n_views * n_chunks
+        fits = True
+        # Twice the same loop, for the compiler's sake: to count, and to fill what was counted.
+        for filling in range(begin // FILL, 2):
+            if filling == 1:
+                fits = total[0] <= capacity
+            if fits:
+                task = next_task(progress, 2 * filling)
+                while task < n_tasks:
+                    b, chunk = task // n_chunks, task % n_chunks
+                    counts = chunk * n_tiles + b * tiles_per_view
+                    if filling == 0:
+                        for t in range(counts, counts + tiles_per_view):
+                            chunk_next[t] = 0
+                    of_view = views[b, 2]
+                    for f in range(of_view * chunk // n_chunks, of_view * (chunk + 1) // n_chunks):
+                        n = views[b, 0] + f
+                        first_slot = 0
+                        if filling == 1:
+                            first_slot = face_start[n]
+                        elif begin == SET_UP:
+                            reason = set_up(
+                                points, rows_of_corners(faces, n_vertices, b, f, n), attributes, n,
+                                views[b, 1] + f, channels, height, width, reach, records, boxes,
+                            )  # fmt: skip
+                            if 0 <= reason < CULLED:
+                                skipped[reason] += 1
+                        end_slot = visit_tiles(
+                            n, first_slot, counts, filling, records, boxes, height, width,
+                            tile_columns, first_tile_row, end_tile_row,
+                            chunk_next, entry_face, entry_slot, entry_blocks,
+                        )  # fmt: skip
+                        if filling == 0:
+                            face_start[n] = end_slot
+                    finish_task(progress, 2 * filling)
+                    task = next_task(progress, 2 * filling)
+                await_tasks(progress, 2 * filling, n_tasks)
+                if filling == 0:
+                    if next_task(progress, 1) == 0:
+                        scan(n_faces, n_tiles, n_chunks, face_start, tile_start, chunk_next, total)
+                        finish_task(progress, 1)
+                    await_tasks(progress, 1, 1)
+        return fits
+
+    return list_faces
+
+
+@cache
+def binning_kernel(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any:
+    """Return the kernel that does so and no more; arguments as of `setup_function`."""
+    list_faces = listing_function(dtype, distance, cull, any_depth)
 
     @ti.kernel
     def bin_faces(
@@ -122,62 +194,13 @@ def binning_kernel(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any
         n_workers: ti.i32,
         progress: array(ti.i32, 1),  # [PROGRESS] zeros
     ):
-        tiles_per_view = tile_rows * tile_columns
-        n_tiles = n_views * tiles_per_view
-        n_tasks = n_views * n_chunks
         for worker in range(n_workers * TASK):
             if worker % TASK == 0:
-                if begin < FILL:
-                    task = next_task(progress, 0)
-                    while task < n_tasks:
-                        b, chunk = task // n_chunks, task % n_chunks
-                        counts = chunk * n_tiles + b * tiles_per_view
-                        for t in range(counts, counts + tiles_per_view):
-                            chunk_next[t] = 0
-                        of_view = views[b, 2]
-                        for f in range(
-                            of_view * chunk // n_chunks, of_view * (chunk + 1) // n_chunks
-                        ):
-                            n = views[b, 0] + f
-                            if begin == SET_UP:
-                                reason = set_up(
-                                    points, rows_of_corners(faces, n_vertices, b, f, n),
-                                    attributes, n, views[b, 1] + f, channels, height, width,
-                                    reach, records, boxes,
-                                )  # fmt: skip
-                                if 0 <= reason < CULLED:
-                                    skipped[reason] += 1
-                            entries = visit_tiles(
-                                n, 0, counts, False, records, boxes, height, width,
-                                tile_columns, first_tile_row, end_tile_row,
-                                chunk_next, entry_face, entry_slot, entry_blocks,
-                            )  # fmt: skip
-                            face_start[n] = entries
-                        finish_task(progress, 0)
-                        task = next_task(progress, 0)
-                    await_tasks(progress, 0, n_tasks)
-                    if next_task(progress, 1) == 0:
-                        scan(
-                            n_faces, n_tiles, n_chunks,
-                            face_start, tile_start, chunk_next, total,
-                        )  # fmt: skip
-                        finish_task(progress, 1)
-                    await_tasks(progress, 1, 1)
-                if total[0] <= capacity:
-                    task = next_task(progress, 2)
-                    while task < n_tasks:
-                        b, chunk = task // n_chunks, task % n_chunks
-                        counts = chunk * n_tiles + b * tiles_per_view
-                        of_view = views[b, 2]
-                        for f in range(
-                            of_view * chunk // n_chunks, of_view * (chunk + 1) // n_chunks
-                        ):
-                            n = views[b, 0] + f
-                            visit_tiles(
-                                n, face_start[n], counts, True, records, boxes, height, width,
-                                tile_columns, first_tile_row, end_tile_row,
-                                chunk_next, entry_face, entry_slot, entry_blocks,
-                            )  # fmt: skip
-                        task = next_task(progress, 2)
+                list_faces(
+                    points, faces, n_vertices, attributes, views, n_views, n_faces, channels,
+                    height, width, reach, tile_rows, tile_columns, first_tile_row, end_tile_row,
+                    n_chunks, begin, capacity, records, boxes, skipped, face_start, chunk_next,
+                    tile_start, total, entry_face, entry_slot, entry_blocks, progress,
+                )  # fmt: skip
 
     return bin_faces

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 from taichi_softras import runtime
 from taichi_softras.errors import ArgumentError
 from taichi_softras.fast_launch import launch
+from taichi_softras.kernels import tiles_cpu
 from taichi_softras.kernels.scan import DIGITS, LARGEST, scan_scratch, sort_runs
 from taichi_softras.kernels.setup import setup_kernel
-from taichi_softras.kernels.tiles_cpu import COUNT, FILL, PROGRESS, SET_UP, binning_kernel
+from taichi_softras.kernels.tiles_cpu import COUNT, FILL, SET_UP
 from taichi_softras.kernels.tiles_gpu import entry_kernels, sort_kernels, sort_shifts
 from taichi_softras.kernels.types import RECORD
 from taichi_softras.pipeline.plan import Array, Memory, Plan, Scene
@@ -47,13 +48,26 @@ class Tiles:
     """How to part the rows where the lists are made later, see `bands`."""
 
 
-def bin_faces(plan: Plan, memory: Memory, scene: Scene) -> Tiles:
-    """Set up faces and list them by tile; lists that are too long are left to `bands`."""
+class Finish(NamedTuple):
+    """The CPU's kernel that lists faces, and what it does with the lists at once."""
+
+    kernel: Any
+    """Its arguments begin with those of `kernels.tiles_cpu.bin_faces`."""
+    progress: int
+    """Zeros that it needs."""
+    arguments: tuple[Any, ...] = ()
+
+
+def bin_faces(plan: Plan, memory: Memory, scene: Scene, finish: Finish | None = None) -> Tiles:
+    """Set up faces and list them by tile; lists that are too long are left to `bands`.
+
+    On the CPU `finish` is what to do with the lists in the same launch.
+    """
     n = plan.n_faces
     faces = Faces(memory.reals(n, RECORD), memory.integers(n, 4), memory.zeros(3))
     rows = (0, plan.tiles[0])
     if runtime.backend() == "cpu":
-        return _collect_on_cpu(plan, memory, scene, faces, rows, SET_UP)
+        return _collect_on_cpu(plan, memory, scene, faces, rows, SET_UP, finish)
     launch(
         setup_kernel(*plan.setup_choices),
         scene.points, scene.faces, plan.n_vertices,
@@ -63,11 +77,14 @@ def bin_faces(plan: Plan, memory: Memory, scene: Scene) -> Tiles:
     return _collect_on_gpu(plan, memory, scene, faces, rows)
 
 
-def bands(plan: Plan, memory: Memory, scene: Scene, tiles: Tiles) -> Iterator[tuple[Tiles, Memory]]:
+def bands(
+    plan: Plan, memory: Memory, scene: Scene, tiles: Tiles, finish: Finish | None = None
+) -> Iterator[tuple[Tiles, Memory]]:
     """Yield `tiles`, or the same with lists for some rows after the other.
 
     A face that is felt everywhere is listed in every tile. Lists of faces x tiles are not kept:
     they are made for as many rows as `MOST_ENTRIES` allows, and made again for the adjoint.
+    `finish` is that of `bin_faces`, for lists that are made here.
 
     Yields:
         Tiles, and memory for what is as long as their lists; forget both before the next ones.
@@ -78,13 +95,19 @@ def bands(plan: Plan, memory: Memory, scene: Scene, tiles: Tiles) -> Iterator[tu
     for rows in tiles.bands:
         scratch = memory.scratch()
         if on_cpu:
-            yield _collect_on_cpu(plan, scratch, scene, tiles.faces, rows, COUNT), scratch
+            yield _collect_on_cpu(plan, scratch, scene, tiles.faces, rows, COUNT, finish), scratch
         else:
             yield _collect_on_gpu(plan, scratch, scene, tiles.faces, rows), scratch
 
 
 def _collect_on_cpu(
-    plan: Plan, memory: Memory, scene: Scene, faces: Faces, rows: tuple[int, int], begin: int
+    plan: Plan,
+    memory: Memory,
+    scene: Scene,
+    faces: Faces,
+    rows: tuple[int, int],
+    begin: int,
+    finish: Finish | None,
 ) -> Tiles:
     """List the faces of some tile rows; only say how to part the rows if lists are too long.
 
@@ -94,7 +117,7 @@ def _collect_on_cpu(
     n, n_tiles = plan.n_faces, plan.n_tiles
     # Enough tasks to share, few enough that their counters stay small.
     n_chunks = max(1, min(8, 8 // plan.n_views))
-    kernel = binning_kernel(*plan.setup_choices)
+    finish = finish or Finish(tiles_cpu.binning_kernel(*plan.setup_choices), tiles_cpu.PROGRESS)
     face_start, tile_start = memory.integers(n + 1), memory.integers(n_tiles + 1)
     chunk_next, total = memory.integers(n_chunks * n_tiles), memory.integers(1)
     likely = (n, plan.n_views, plan.size, rows)
@@ -103,12 +126,12 @@ def _collect_on_cpu(
     while True:
         lists = [memory.integers(capacity) for _ in range(3)]
         launch(
-            kernel,
+            finish.kernel,
             scene.points, scene.faces, plan.n_vertices,
             scene.attributes, scene.views, plan.n_views, n,
             plan.variant.attributes, *plan.extent, plan.reach, *plan.tiles, *rows, n_chunks,
             begin, capacity, *faces, face_start, chunk_next, tile_start, total, *lists,
-            runtime.thread_count(), memory.zeros(PROGRESS),
+            runtime.thread_count(), memory.zeros(finish.progress), *finish.arguments,
         )  # fmt: skip
         entries = memory.read_integer(total, 0)
         if entries <= capacity:

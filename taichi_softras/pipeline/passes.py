@@ -14,7 +14,7 @@ from taichi_softras.kernels.gather import (
 )
 from taichi_softras.kernels.texture import HEAD, collect_kernel, scale_kernel
 from taichi_softras.kernels.texture import PARTS as TEXEL_PARTS
-from taichi_softras.pipeline.binning import Tiles, bands, bin_faces
+from taichi_softras.pipeline.binning import Finish, Tiles, bands, bin_faces
 from taichi_softras.pipeline.plan import Array, CornerLists, Memory, Plan, Scene
 
 
@@ -45,41 +45,33 @@ class Gradients:
 def forward(plan: Plan, memory: Memory, scene: Scene) -> Rendered:
     """Render all views; hold `runtime.launch_lock`."""
     variant, pixels = plan.variant, plan.pixels
-    tiles = bin_faces(plan, memory, scene)
-    rendered = Rendered(
-        tiles,
-        alpha=memory.reals(pixels),
-        image=memory.reals(pixels, variant.channels),
-        depth=memory.reals(pixels if variant.color != "none" else 1),
-        state=memory.reals(plan.state_numbers),
-        winner=memory.integers(pixels if variant.color == "hard" else 1),
+    images = (
+        memory.reals(pixels),
+        memory.reals(pixels, variant.channels),
+        memory.reals(pixels if variant.color != "none" else 1),
+        memory.reals(plan.state_numbers),
+        memory.integers(pixels if variant.color == "hard" else 1),
     )
-    for part, scratch in bands(plan, memory, scene, tiles):
-        _draw(plan, memory, scene, part, rendered)
-        del part, scratch
-    return rendered
-
-
-def _draw(plan: Plan, memory: Memory, scene: Scene, tiles: Tiles, rendered: Rendered) -> None:
-    """Launch the forward driver on the tiles that have lists."""
-    scene_arrays = (scene.attributes, scene.views, tiles.tile_start, tiles.entry_face)
-    pixel_arrays = (
-        scene.background, plan.background_rows, plan.n_views, *plan.numbers,
-        plan.background_depth,
-        rendered.alpha, rendered.image, rendered.depth, rendered.state, rendered.winner,
-        scene.texels, scene.maps,
-    )  # fmt: skip
-    if runtime.backend() == "cpu":
-        launch(
-            raster_cpu.forward_kernel(plan.variant),
-            tiles.faces.records, *scene_arrays, tiles.entry_blocks, *pixel_arrays,
-            *tiles.rows, runtime.thread_count(), memory.zeros(raster_cpu.PROGRESS),
-        )  # fmt: skip
-    else:
-        launch(
-            raster_gpu.forward_kernel(plan.variant),
-            tiles.faces.records, tiles.faces.boxes, *scene_arrays, *pixel_arrays, *tiles.rows,
-        )  # fmt: skip
+    background = (scene.background, plan.background_rows)
+    numbers = (*plan.numbers, plan.background_depth)
+    texture = (scene.texels, scene.maps)
+    finish, on_cpu = None, runtime.backend() == "cpu"
+    if on_cpu:  # the launch that lists faces also draws them
+        kernel = raster_cpu.forward_kernel(variant, plan.cull)
+        arguments = (*background, *numbers, *images, *texture)
+        finish = Finish(kernel, raster_cpu.FORWARD_PROGRESS, arguments)
+    tiles = bin_faces(plan, memory, scene, finish)
+    if tiles.bands or not on_cpu:
+        for part, scratch in bands(plan, memory, scene, tiles, finish):
+            if not on_cpu:
+                launch(
+                    raster_gpu.forward_kernel(variant),
+                    part.faces.records, part.faces.boxes, scene.attributes, scene.views,
+                    part.tile_start, part.entry_face, *background, plan.n_views, *numbers,
+                    *images, *texture, *part.rows,
+                )  # fmt: skip
+            del part, scratch
+    return Rendered(tiles, *images)
 
 
 class Needs(NamedTuple):
@@ -194,7 +186,7 @@ def _pull(
             plan.n_vertices, *corner_lists,
             memory.nothing(2) if found.points is None else found.points,
             d_softness, *texture, sums,
-            *tiles.rows, runtime.thread_count(), memory.zeros(raster_cpu.PROGRESS),
+            *tiles.rows, runtime.thread_count(), memory.zeros(raster_cpu.ADJOINT_PROGRESS),
         )  # fmt: skip
         return d_softness
     pixels = memory.reals(plan.pixels, raster_gpu.pixel_width(variant.channels))

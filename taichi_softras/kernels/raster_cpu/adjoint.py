@@ -22,7 +22,7 @@ from taichi_softras.kernels.blocks import (
 )
 from taichi_softras.kernels.fragment import Variant, fragment_functions, outline_functions
 from taichi_softras.kernels.gather import gather_functions
-from taichi_softras.kernels.phases import await_tasks, finish_task, next_task
+from taichi_softras.kernels.phases import await_tasks, counters, finish_task, next_task
 from taichi_softras.kernels.raster_cpu.tile import array_lengths, place_lanes, place_tile
 from taichi_softras.kernels.setup import read_record
 from taichi_softras.kernels.texture import texture_functions
@@ -30,6 +30,9 @@ from taichi_softras.kernels.types import TASK, array, vanishing
 
 PARTS = 64
 """Tasks that sum slots."""
+
+ADJOINT_PROGRESS = counters(3)
+"""Zeros that the kernel needs."""
 
 
 @cache
@@ -149,7 +152,7 @@ def adjoint_kernel(
         first_tile_row: ti.i32,  # of the band that is worked on
         end_tile_row: ti.i32,
         n_workers: ti.i32,
-        progress: array(ti.i32, 1),  # [PROGRESS] zeros
+        progress: array(ti.i32, 1),  # [ADJOINT_PROGRESS] zeros
     ):
         tiles_per_band = (end_tile_row - first_tile_row) * ((width + TILE - 1) // TILE)
         n_tiles, n_pixels = n_views * tiles_per_band, n_views * height * width

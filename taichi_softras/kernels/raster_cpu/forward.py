@@ -1,4 +1,4 @@
-"""Forward on the CPU: all faces of a tile blended into its pixels."""
+"""Forward on the CPU: faces listed by tile, and all faces of a tile blended into its pixels."""
 
 from functools import cache
 from typing import Any
@@ -12,7 +12,6 @@ from taichi_softras.kernels.blocks import (
     BLOCKS,
     DOWN,
     PIXELS,
-    TILE,
     WIDTH,
     first_block,
     hidden_blocks,
@@ -22,19 +21,31 @@ from taichi_softras.kernels.blocks import (
     pixel_index,
 )
 from taichi_softras.kernels.fragment import Variant, fragment_functions, outline_functions
-from taichi_softras.kernels.phases import next_task
+from taichi_softras.kernels.phases import counters, next_task
 from taichi_softras.kernels.raster_cpu.tile import array_lengths, place_lanes, place_tile
 from taichi_softras.kernels.setup import read_record
 from taichi_softras.kernels.texture import texture_functions
+from taichi_softras.kernels.tiles_cpu import PHASES, listing_function
 from taichi_softras.kernels.types import TASK, array, vanishing
 
 LOOK = 16
 """Faces between two looks for pixels that nothing can change any more; a power of two."""
 
 
+DRAW = PHASES
+"""The phase after those of `list_faces`."""
+
+FORWARD_PROGRESS = counters(DRAW + 1)
+"""Zeros that the kernel needs."""
+
+
 @cache
-def forward_kernel(variant: Variant) -> Any:
-    """Return the kernel that renders all tiles of all views."""
+def forward_kernel(variant: Variant, cull: str) -> Any:
+    """Return the kernel that lists faces and renders all tiles of all views.
+
+    It also lists, because a launch of its own for that would have to wake all threads again.
+    """
+    list_faces = listing_function(variant.dtype, variant.distance, cull, variant.shows != "")
     dtype, channels, alpha, color = variant.dtype, variant.channels, variant.alpha, variant.color
     blend_in, _, _ = fragment_functions(variant)
     attributes_in, textured = variant.attributes, variant.textured
@@ -81,7 +92,7 @@ def forward_kernel(variant: Variant) -> Any:
         depth_out: ti.template(), state: ti.template(), winner: ti.template(),
     ):  # fmt: skip
         """Draw a tile with faces from a band of `n_tiles`; those without are done on the way."""
-        work = next_task(progress, 0)
+        work = next_task(progress, DRAW)
         searching = work < n_tiles
         while searching:
             tile = place_tile(work, tiles_per_band, first_tile_row, height, width)
@@ -101,21 +112,44 @@ def forward_kernel(variant: Variant) -> Any:
                             depth_out[q] = far
                         for ch in ti.static(range(channels)):
                             image[q, ch] = background[q if background_rows > 1 else 0, ch]
-                work = next_task(progress, 0)
+                work = next_task(progress, DRAW)
                 searching = work < n_tiles
         return work
 
     @ti.kernel
     def forward(
-        records: array(dtype, 2),  # [N, RECORD]
+        points: array(dtype, 2),  # this and the next as of `tiles_cpu.bin_faces`
+        faces: array(ti.i32, 2),
+        n_vertices: ti.i32,
         attributes: array(dtype, 3),  # [M, 3, C + texture coordinates]
         views: array(ti.i32, 2),  # [B, 3]
-        tile_start: array(ti.i32, 1),  # [T + 1]
-        entry_face: array(ti.i32, 1),  # [K]
-        entry_blocks: array(ti.i32, 1),  # [K]
+        n_views: ti.i32,
+        n_faces: ti.i32,
+        channels_in: ti.i32,
+        real_height: dtype,
+        real_width: dtype,
+        reach: dtype,
+        tile_rows: ti.i32,
+        tile_columns: ti.i32,
+        first_tile_row: ti.i32,
+        end_tile_row: ti.i32,
+        n_chunks: ti.i32,
+        begin: ti.i32,
+        capacity: ti.i32,
+        records: array(dtype, 2),
+        boxes: array(ti.i32, 2),
+        skipped: array(ti.i32, 1),
+        face_start: array(ti.i32, 1),
+        chunk_next: array(ti.i32, 1),
+        tile_start: array(ti.i32, 1),
+        total_entries: array(ti.i32, 1),
+        entry_face: array(ti.i32, 1),
+        entry_slot: array(ti.i32, 1),
+        entry_blocks: array(ti.i32, 1),
+        n_workers: ti.i32,
+        progress: array(ti.i32, 1),  # [FORWARD_PROGRESS] zeros; from here on what is drawn
         background: array(dtype, 2),  # [1, C] or [B * H * W, C]
         background_rows: ti.i32,
-        n_views: ti.i32,
         height: ti.i32,
         width: ti.i32,
         shorter: dtype,
@@ -133,20 +167,25 @@ def forward_kernel(variant: Variant) -> Any:
         winner: array(ti.i32, 1),  # [B * H * W] out: nearest face, -1 if none (hard colour only)
         texels: array(dtype, 2),  # [X, textured channels]
         maps: array(ti.i32, 1),  # of each attribute record where its map begins here; maps
-        first_tile_row: ti.i32,  # of the band that is worked on
-        end_tile_row: ti.i32,
-        n_workers: ti.i32,
-        progress: array(ti.i32, 1),  # [PROGRESS] zeros
     ):
-        tiles_per_band = (end_tile_row - first_tile_row) * ((width + TILE - 1) // TILE)
+        tiles_per_band = (end_tile_row - first_tile_row) * tile_columns
         n_tiles, n_pixels = n_views * tiles_per_band, n_views * height * width
         for worker in range(n_workers * TASK):
             if worker % TASK == 0:
-                work = next_tile(
-                    progress, n_tiles, tiles_per_band, first_tile_row, height, width, n_pixels,
-                    far, background_depth, background, background_rows,
-                    tile_start, alpha_out, image, depth_out, state, winner,
+                listed = list_faces(
+                    points, faces, n_vertices, attributes, views, n_views, n_faces, channels_in,
+                    real_height, real_width, reach, tile_rows, tile_columns, first_tile_row,
+                    end_tile_row, n_chunks, begin, capacity, records, boxes, skipped, face_start,
+                    chunk_next, tile_start, total_entries, entry_face, entry_slot, entry_blocks,
+                    progress,
                 )  # fmt: skip
+                work = n_tiles
+                if listed:
+                    work = next_tile(
+                        progress, n_tiles, tiles_per_band, first_tile_row, height, width, n_pixels,
+                        far, background_depth, background, background_rows,
+                        tile_start, alpha_out, image, depth_out, state, winner,
+                    )  # fmt: skip
                 while work < n_tiles:
                     tile = place_tile(work, tiles_per_band, first_tile_row, height, width)
                     b = tile.view

@@ -4,10 +4,6 @@ import taichi as ti
 
 from taichi_softras.kernels.blocks import ACROSS, BLOCK, DOWN, HEIGHT, PIXELS, TILE, WIDTH
 from taichi_softras.kernels.fragment import Variant, pixel_center
-from taichi_softras.kernels.phases import counters
-
-PROGRESS = counters(3)
-"""Zeros that a driver needs."""
 
 
 def array_lengths(variant: Variant) -> tuple[int, int, int]:
