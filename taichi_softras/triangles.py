@@ -72,7 +72,7 @@ def project(
         trace: Whether to note where the corners of cut faces lie on them.
     """
     camera = _matching(camera, mesh)
-    finite = mesh.vertices.detach().isfinite().all(-1)
+    finite = mesh.vertices.detach().isfinite()
     all_finite = bool(finite.all())
     attributes, texture = _corner_attributes(mesh, more)
     if all_finite and can_project(mesh.vertices, camera):
@@ -80,6 +80,7 @@ def project(
         if not bool((points_ndc.detach()[..., 2] < near).any()):
             return Triangles(points_ndc, attributes, None, 0, texture, faces=mesh.faces)
     # A NaN would spread through the projection's backward pass to the camera.
+    finite = finite.all(-1)
     vertices = mesh.vertices if all_finite else mesh.vertices.where(finite[..., None], 0.0)
     points_view = camera.view_from_points(vertices)
     if points_view.shape[0] != len(camera):
