@@ -51,11 +51,12 @@ class TorchMemory:
 
     def reals(self, *shape: int) -> Tensor:
         """Return an uninitialised tensor of the rendering's dtype."""
-        return self._like.new_empty([max(n, 1) for n in shape])
+        return self._like.new_empty(shape if 0 not in shape else _filled(shape))
 
     def integers(self, *shape: int) -> Tensor:
         """Return an uninitialised int32 tensor."""
-        return torch.empty([max(n, 1) for n in shape], dtype=torch.int32, device=self._like.device)
+        shape = shape if 0 not in shape else _filled(shape)
+        return torch.empty(shape, dtype=torch.int32, device=self._like.device)
 
     def zeros(self, n: int) -> Tensor:
         """Return n int32 zeros."""
@@ -80,6 +81,10 @@ class TorchMemory:
     def tensor(self, array: Tensor, *shape: int) -> Tensor:
         """Return the array as a tensor of this shape: itself, unless that is empty."""
         return array if 0 not in shape else array.new_empty(shape)
+
+
+def _filled(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(max(n, 1) for n in shape)
 
 
 @cache
