@@ -18,7 +18,10 @@ from taichi_softras.pipeline import Plan, Rendered, Scene, binning, passes
 BLOCK_PIXELS = 8
 
 FEWEST = 5
-"""Runs of which the fastest counts."""
+"""Passes of which the fastest counts, at least."""
+
+MANY = 40
+"""Runs of a part of which the fastest counts; from one the others are told by subtraction."""
 
 
 class Work(NamedTuple):
@@ -71,7 +74,7 @@ def _least(step: Callable[[], Any]) -> float:
     """Least seconds of a few runs, after one to compile."""
     step()
     times = []
-    for _ in range(FEWEST):
+    for _ in range(MANY):
         start = time.perf_counter()
         step()
         times.append(time.perf_counter() - start)
