@@ -50,7 +50,8 @@ def rasterize(
         background: What is behind everything: a number, [C], or an image [B, H, W, C]; 0 if None.
         face_counts: Faces of each view, when views have different meshes.
         faces: Vertices of each view's faces, the same in all views; `corners_ndc` then holds
-            vertices [B, V, 3], which is faster than corners gathered from them. [F, 3]
+            vertices [B, V, 3], which is faster than corners gathered from them. What gradients
+            need of a faces tensor is sorted once, as long as it lives unchanged. [F, 3]
         orthographic: Depth and attributes vary linearly over the screen.
         texture: Texels that multiply the first channels of the attributes. The last two channels
             (three with lookup="mipmap") are then no colours, but where the texels are read.
