@@ -5,7 +5,7 @@ instead of branches: the shape that LLVM turns into SIMD. Forward and adjoint ar
 Threads draw tiles from a queue; a tile's result does not depend on who computes it.
 """
 
-from taichi_softras.kernels.raster_cpu.adjoint import ADJOINT_PROGRESS as ADJOINT_PROGRESS
 from taichi_softras.kernels.raster_cpu.adjoint import adjoint_kernel as adjoint_kernel
 from taichi_softras.kernels.raster_cpu.forward import FORWARD_PROGRESS as FORWARD_PROGRESS
 from taichi_softras.kernels.raster_cpu.forward import forward_kernel as forward_kernel
+from taichi_softras.kernels.raster_cpu.sums import ADJOINT_PROGRESS as ADJOINT_PROGRESS

@@ -21,18 +21,12 @@ from taichi_softras.kernels.blocks import (
     pixel_index,
 )
 from taichi_softras.kernels.fragment import Variant, fragment_functions, outline_functions
-from taichi_softras.kernels.gather import gather_functions
-from taichi_softras.kernels.phases import await_tasks, counters, finish_task, next_task
+from taichi_softras.kernels.phases import finish_task, next_task
+from taichi_softras.kernels.raster_cpu.sums import DRAW, sums_function
 from taichi_softras.kernels.raster_cpu.tile import array_lengths, place_lanes, place_tile
 from taichi_softras.kernels.setup import read_record
 from taichi_softras.kernels.texture import texture_functions
 from taichi_softras.kernels.types import TASK, array, vanishing
-
-PARTS = 64
-"""Tasks that sum slots."""
-
-ADJOINT_PROGRESS = counters(3)
-"""Zeros that the kernel needs."""
 
 
 @cache
@@ -56,7 +50,7 @@ def adjoint_kernel(
         dtype, variant.lookup, channels, textured, unroll=False
     )
     nonzero_blocks = nonzero_blocks_function(dtype)
-    sum_corners, sum_points, sum_attributes = gather_functions(dtype, color != "none")
+    sum_slots = sums_function(variant, geometry, attributes_too)
     width_slot = variant.slot_width
     if_soft, if_hard, if_colored = array_lengths(variant)
     sight = vanishing(dtype) + 1.0
@@ -94,7 +88,7 @@ def adjoint_kernel(
         tile_start: ti.template(), d_softness: ti.template(),
     ):  # fmt: skip
         """Draw a tile with faces from a band of `n_tiles`; those without are done on the way."""
-        work = next_task(progress, 0)
+        work = next_task(progress, DRAW)
         searching = work < n_tiles
         while searching:
             tile = place_tile(work, tiles_per_band, first_tile_row, height, width)
@@ -103,8 +97,8 @@ def adjoint_kernel(
                 if ti.static(softness):
                     d_softness[work, 0] = 0.0
                     d_softness[work, 1] = 0.0
-                finish_task(progress, 0)
-                work = next_task(progress, 0)
+                finish_task(progress, DRAW)
+                work = next_task(progress, DRAW)
                 searching = work < n_tiles
         return work
 
@@ -364,41 +358,14 @@ def adjoint_kernel(
                     if ti.static(softness):
                         d_softness[work, 0] = to_sigma
                         d_softness[work, 1] = to_gamma
-                    finish_task(progress, 0)
+                    finish_task(progress, DRAW)
                     work = next_tile(
                         progress, n_tiles, tiles_per_band, first_tile_row, height, width,
                         tile_start, d_softness,
                     )  # fmt: skip
-                if ti.static(geometry or attributes_too):
-                    await_tasks(progress, 0, n_tiles)
-                    part = next_task(progress, 1)
-                    while part < PARTS:
-                        if ti.static(geometry):
-                            each = (n_faces + PARTS - 1) // PARTS
-                            for n in range(part * each, ti.min((part + 1) * each, n_faces)):
-                                sum_corners(n, face_start, slots, more, d_corners)
-                        if ti.static(attributes_too):
-                            n_sharing = n_faces // ti.max(n_attributes, 1)
-                            each = (n_attributes + PARTS - 1) // PARTS
-                            for m in range(part * each, ti.min((part + 1) * each, n_attributes)):
-                                sum_attributes(
-                                    m, n_attributes, n_sharing, face_start, slots, attributes_in,
-                                    more, d_attributes,
-                                )  # fmt: skip
-                        finish_task(progress, 1)
-                        part = next_task(progress, 1)
-                if ti.static(geometry):
-                    if n_vertices > 0:
-                        await_tasks(progress, 1, PARTS)
-                        n_points = n_views * n_vertices
-                        each = (n_points + PARTS - 1) // PARTS
-                        part = next_task(progress, 2)
-                        while part < PARTS:
-                            for row in range(part * each, ti.min((part + 1) * each, n_points)):
-                                sum_points(
-                                    row, n_vertices, 3 * (n_faces // n_views), corner_start,
-                                    corner_of, d_corners, d_points,
-                                )  # fmt: skip
-                            part = next_task(progress, 2)
+                sum_slots(
+                    progress, n_tiles, n_views, n_faces, n_attributes, face_start, slots, more,
+                    d_corners, d_attributes, n_vertices, corner_start, corner_of, d_points,
+                )  # fmt: skip
 
     return adjoint

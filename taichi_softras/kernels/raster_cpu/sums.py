@@ -1,0 +1,70 @@
+"""The end of the adjoint on the CPU: slots are summed at faces, and corners at vertices."""
+
+from functools import cache
+from typing import Any
+
+import taichi as ti
+
+from taichi_softras.kernels.fragment import Variant
+from taichi_softras.kernels.gather import gather_functions
+from taichi_softras.kernels.phases import await_tasks, counters, finish_task, next_task
+
+DRAW, FACES, VERTICES = 0, 1, 2
+"""Phases of the adjoint."""
+
+ADJOINT_PROGRESS = counters(3)
+"""Zeros that the adjoint needs."""
+
+PARTS = 64
+"""Tasks of each of these phases."""
+
+
+@cache
+def sums_function(variant: Variant, geometry: bool, attributes_too: bool) -> Any:
+    """Return the function for the last two phases; arguments as of `adjoint_kernel`."""
+    gather = gather_functions(variant.dtype, variant.color != "none")
+    sum_corners, sum_points, sum_attributes = gather
+    attributes_in = variant.attributes
+
+    @ti.func
+    def sum_slots(
+        progress: ti.template(), n_tiles, n_views, n_faces, n_attributes,
+        face_start: ti.template(), slots: ti.template(), more,
+        d_corners: ti.template(), d_attributes: ti.template(),
+        n_vertices, corner_start: ti.template(), corner_of: ti.template(),
+        d_points: ti.template(),
+    ):  # fmt: skip
+        """Do a worker's part, once all tiles are done; arguments as of the kernel."""
+        if ti.static(geometry or attributes_too):
+            await_tasks(progress, DRAW, n_tiles)
+            part = next_task(progress, FACES)
+            while part < PARTS:
+                if ti.static(geometry):
+                    each = (n_faces + PARTS - 1) // PARTS
+                    for n in range(part * each, ti.min((part + 1) * each, n_faces)):
+                        sum_corners(n, face_start, slots, more, d_corners)
+                if ti.static(attributes_too):
+                    n_sharing = n_faces // ti.max(n_attributes, 1)
+                    each = (n_attributes + PARTS - 1) // PARTS
+                    for m in range(part * each, ti.min((part + 1) * each, n_attributes)):
+                        sum_attributes(
+                            m, n_attributes, n_sharing, face_start, slots, attributes_in,
+                            more, d_attributes,
+                        )  # fmt: skip
+                finish_task(progress, FACES)
+                part = next_task(progress, FACES)
+        if ti.static(geometry):
+            if n_vertices > 0:
+                await_tasks(progress, FACES, PARTS)
+                n_points = n_views * n_vertices
+                each = (n_points + PARTS - 1) // PARTS
+                part = next_task(progress, VERTICES)
+                while part < PARTS:
+                    for row in range(part * each, ti.min((part + 1) * each, n_points)):
+                        sum_points(
+                            row, n_vertices, 3 * (n_faces // n_views), corner_start, corner_of,
+                            d_corners, d_points,
+                        )  # fmt: skip
+                    part = next_task(progress, VERTICES)
+
+    return sum_slots
