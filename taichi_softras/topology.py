@@ -27,11 +27,11 @@ def _results_of(faces: Tensor) -> dict[Any, Any]:
     key = id(faces)
     entry = _remembered.get(key)
     if entry is None or entry[0]() is not faces or entry[1] != faces._version:
-
-        def forget(dead: weakref.ref[Tensor]) -> None:
+        # bound here, as the module is empty when tensors die with the interpreter
+        def forget(dead: weakref.ref[Tensor], store: dict[int, Any] = _remembered) -> None:
             # by then the id may already name another tensor
-            if key in _remembered and _remembered[key][0] is dead:
-                del _remembered[key]
+            if key in store and store[key][0] is dead:
+                del store[key]
 
         entry = (weakref.ref(faces, forget), faces._version, {})
         _remembered[key] = entry

@@ -150,3 +150,15 @@ def test_each_vertex_has_the_list_of_its_corners(seed):
 def test_index_range_names_the_extremes():
     assert index_range(faces_of([[3, -1, 7]])) == (-1, 7)
     assert index_range(faces_of([])) == (0, -1)
+
+
+def test_faces_that_die_after_the_module_raise_nothing(monkeypatch):
+    """At the interpreter's end modules are emptied before the last tensors die."""
+    raised = []
+    monkeypatch.setattr("sys.unraisablehook", raised.append)
+    faces = torch.tensor([[0, 1, 2]])
+    topology.index_range(faces)
+    monkeypatch.setattr(topology, "_remembered", None)
+    del faces
+    gc.collect()
+    assert not raised
