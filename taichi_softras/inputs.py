@@ -184,6 +184,9 @@ def pack_inputs(
     )
 
 
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
 def _indexed_counts(
     vertices_ndc: Tensor, faces: Tensor, face_counts: Sequence[int] | None
 ) -> list[int]:
@@ -191,18 +194,12 @@ def _indexed_counts(
     if face_counts is not None:
         raise ArgumentError("`faces` are shared by all views; `face_counts` cannot be given too.")
     axes = check_shape("corners_ndc", vertices_ndc.shape, "B V 3")
-    integers = isinstance(faces, Tensor) and not (
-        faces.is_floating_point() or faces.is_complex() or faces.dtype == torch.bool
-    )
-    if not integers or faces.device != vertices_ndc.device:
-        given = (
-            f"{faces.dtype} on {faces.device}"
-            if isinstance(faces, Tensor)
-            else type(faces).__name__
-        )
+    is_tensor = isinstance(faces, Tensor)
+    if not (is_tensor and faces.dtype in _INTEGERS and faces.device == vertices_ndc.device):
+        given = f"{faces.dtype} on {faces.device}" if is_tensor else type(faces).__name__
         raise ArgumentError(
-            f"`faces` must be an integer tensor on the device of `corners_ndc` "
-            f"{vertices_ndc.device}, got {given}."
+            f"`faces` must be an integer tensor (int64, int32, int16, int8 or uint8) on the device "
+            f"of `corners_ndc` {vertices_ndc.device}, got {given}."
         )
     check_shape("faces", faces.shape, "F 3")
     # A compiled graph cannot look at values; there the gather refuses wrong ones.

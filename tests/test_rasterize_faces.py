@@ -124,6 +124,7 @@ def test_wrong_faces_are_named(rasterizer):
     refused(ArgumentError, r"got -1 to 2", faces=torch.tensor([[-1, 1, 2]]))
     refused(ArgumentError, r"`faces` must be an integer tensor .*float32", faces=faces.float())
     refused(ArgumentError, r"`faces` must be an integer tensor .*, got list", faces=faces.tolist())
+    refused(ArgumentError, r"got torch.uint16 on cpu", faces=faces.to(torch.uint16))
     refused(ShapeError, r"`faces` must have shape \[F, 3\]", faces=faces[:, :2])
     refused(ArgumentError, r"`face_counts` cannot be given too", face_counts=[25, 25])
     with pytest.raises(ShapeError, match=r"`corners_ndc` must have shape \[B, V, 3\]"):
