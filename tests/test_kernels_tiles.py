@@ -44,12 +44,16 @@ def binned(triangles, size, *, distance="euclidean", sigma=1e-3, dist_eps=1e-4):
     )
     _, kept = launch.forward(plan, launch.Tensors.of(inputs))
     tiles, memory = kept.rendered.tiles, kept.memory
+    if tiles.entries is not None:
+        columns = memory.tensor(tiles.entries, tiles.n_entries, 3)[:, :2].unbind(1)
+    else:
+        lists = (tiles.entry_face, tiles.entry_slot)
+        columns = [memory.tensor(column, tiles.n_entries) for column in lists]
     lists = Lists(
         memory.tensor(tiles.face_start, plan.n_faces + 1),
         memory.tensor(tiles.tile_start, plan.n_tiles + 1),
         # Lists may have more room than they need.
-        memory.tensor(tiles.entry_face, tiles.n_entries)[: tiles.n_entries],
-        memory.tensor(tiles.entry_slot, tiles.n_entries)[: tiles.n_entries],
+        *(column[: tiles.n_entries] for column in columns),
     )
     return lists, settings
 

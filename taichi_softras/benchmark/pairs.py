@@ -132,7 +132,7 @@ def _replace(launch: Callable[..., None], forward: Callable[..., Rendered]) -> N
 
 def _work(rendered: Rendered) -> Work | None:
     tiles = rendered.tiles
-    if tiles.entry_blocks is None or tiles.bands:
+    if tiles.entries is None or tiles.bands:
         return None
-    bits = np.asarray(tiles.entry_blocks[: tiles.n_entries], dtype=np.int32).view(np.uint8)
+    bits = np.ascontiguousarray(tiles.entries[: tiles.n_entries, 2]).view(np.uint8)
     return Work(tiles.n_entries, int(np.unpackbits(bits).sum()) * BLOCK_PIXELS)

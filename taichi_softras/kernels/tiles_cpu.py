@@ -17,6 +17,10 @@ from taichi_softras.kernels.setup import CULLED, rows_of_corners, setup_function
 from taichi_softras.kernels.tiles import reaches_tile
 from taichi_softras.kernels.types import TASK, array
 
+ENTRY = 3
+"""Numbers of an entry of a tile's list: the face's record, where its gradients go (slots are face
+by face), and a bit for each block of the tile that may feel it."""
+
 SET_UP, COUNT, FILL = 0, 1, 2
 """Where `list_faces` may begin: what comes before has been done by an earlier launch."""
 
@@ -31,8 +35,7 @@ PROGRESS = counters(PHASES)
 def visit_tiles(
     n, first_slot, counts, filling, records: ti.template(), boxes: ti.template(),
     height, width, tile_columns, first_tile_row, end_tile_row,
-    chunk_next: ti.template(), entry_face: ti.template(), entry_slot: ti.template(),
-    entry_blocks: ti.template(),
+    chunk_next: ti.template(), entries: ti.template(),
 ):  # fmt: skip
     """Advance `chunk_next`, from `counts` on, for each tile that face n reaches.
 
@@ -42,21 +45,29 @@ def visit_tiles(
         `first_slot` plus the number of tiles.
     """
     slot = first_slot
-    if boxes[n, 0] <= boxes[n, 1] and boxes[n, 2] <= boxes[n, 3]:
-        for tile_y in range(
-            ti.max(boxes[n, 2] >> TILE_BITS, first_tile_row),
-            ti.min((boxes[n, 3] >> TILE_BITS) + 1, end_tile_row),
-        ):
-            for tile_x in range(boxes[n, 0] >> TILE_BITS, (boxes[n, 1] >> TILE_BITS) + 1):
-                if reaches_tile(records, n, tile_x, tile_y, height, width, TILE):
+    left, right, up, low = boxes[n, 0], boxes[n, 1], boxes[n, 2], boxes[n, 3]
+    if left <= right and up <= low:
+        left, right, up, low = (
+            left >> TILE_BITS,
+            right >> TILE_BITS,
+            up >> TILE_BITS,
+            low >> TILE_BITS,
+        )
+        # A small face seldom misses the only tile that its box touches.
+        one = left == right and up == low
+        for tile_y in range(ti.max(up, first_tile_row), ti.min(low + 1, end_tile_row)):
+            for tile_x in range(left, right + 1):
+                reached = 1
+                if not one:
+                    reached = reaches_tile(records, n, tile_x, tile_y, height, width, TILE)
+                if reached == 1:
                     t = counts + tile_y * tile_columns + tile_x
                     entry = chunk_next[t]
                     # Not `+=`, which would be atomic.
                     chunk_next[t] = entry + 1
                     if filling == 1:
-                        entry_face[entry] = n
-                        entry_slot[entry] = slot
-                        entry_blocks[entry] = live_blocks(
+                        entries[entry, 0], entries[entry, 1] = n, slot
+                        entries[entry, 2] = live_blocks(
                             records, boxes, n, tile_x, tile_y, height, width
                         )
                     slot += 1
@@ -74,16 +85,16 @@ def scan(
     for t in range(n_tiles):
         tile_start[t] = ti.cast(running, ti.i32)
         for chunk in range(n_chunks):
-            entries = chunk_next[chunk * n_tiles + t]
+            count = chunk_next[chunk * n_tiles + t]
             chunk_next[chunk * n_tiles + t] = ti.cast(running, ti.i32)
-            running += entries
+            running += count
     tile_start[n_tiles] = ti.cast(running, ti.i32)
     total[0] = ti.cast(ti.min(running, LARGEST), ti.i32)
     slot = 0
     for n in range(n_faces):
-        entries = face_start[n]
+        count = face_start[n]
         face_start[n] = slot
-        slot += entries
+        slot += count
     face_start[n_faces] = slot
 
 
@@ -99,8 +110,7 @@ def listing_function(dtype: Any, distance: str, cull: str, any_depth: bool) -> A
         tile_rows, tile_columns, first_tile_row, end_tile_row, n_chunks, begin, capacity,
         records: ti.template(), boxes: ti.template(), skipped: ti.template(),
         face_start: ti.template(), chunk_next: ti.template(), tile_start: ti.template(),
-        total: ti.template(), entry_face: ti.template(), entry_slot: ti.template(),
-        entry_blocks: ti.template(), progress: ti.template(),
+        total: ti.template(), entries: ti.template(), progress: ti.template(),
     ):  # fmt: skip
         """Do a worker's part, and wait for the others'; arguments as of `bin_faces`.
 
@@ -139,7 +149,7 @@ def listing_function(dtype: Any, distance: str, cull: str, any_depth: bool) -> A
                         end_slot = visit_tiles(
                             n, first_slot, counts, filling, records, boxes, height, width,
                             tile_columns, first_tile_row, end_tile_row,
-                            chunk_next, entry_face, entry_slot, entry_blocks,
+                            chunk_next, entries,
                         )  # fmt: skip
                         if filling == 0:
                             face_start[n] = end_slot
@@ -188,9 +198,7 @@ def binning_kernel(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any
         chunk_next: array(ti.i32, 1),  # [chunks * T] out: where each chunk's lists go on
         tile_start: array(ti.i32, 1),  # [T + 1] out
         total: array(ti.i32, 1),  # [1] out: number of entries K, at most LARGEST
-        entry_face: array(ti.i32, 1),  # [K] out: face record, tile by tile, in face order
-        entry_slot: array(ti.i32, 1),  # [K] out: where the entry's gradients go, face by face
-        entry_blocks: array(ti.i32, 1),  # [K] out: one bit for each of the tile's live blocks
+        entries: array(ti.i32, 2),  # [K, ENTRY] out, tile by tile, in face order
         n_workers: ti.i32,
         progress: array(ti.i32, 1),  # [PROGRESS] zeros
     ):
@@ -200,7 +208,7 @@ def binning_kernel(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any
                     points, faces, n_vertices, attributes, views, n_views, n_faces, channels,
                     height, width, reach, tile_rows, tile_columns, first_tile_row, end_tile_row,
                     n_chunks, begin, capacity, records, boxes, skipped, face_start, chunk_next,
-                    tile_start, total, entry_face, entry_slot, entry_blocks, progress,
+                    tile_start, total, entries, progress,
                 )  # fmt: skip
 
     return bin_faces

@@ -38,10 +38,10 @@ class Tiles:
     n_entries: int
     face_start: Array  # [N + 1]
     tile_start: Array | None  # [T + 1]
-    entry_face: Array | None  # [K]; None if the lists are made later, see `bands`
-    entry_slot: Array | None  # [K]
-    entry_tile: Array | None = None  # [K] on GPUs
-    entry_blocks: Array | None = None  # [K] on CPUs
+    entries: Array | None = None  # [K, ENTRY] on CPUs; None if lists are made later, see `bands`
+    entry_face: Array | None = None  # [K] on GPUs, and the next two
+    entry_slot: Array | None = None  # [K]
+    entry_tile: Array | None = None  # [K]
     rows: tuple[int, int] = (0, 0)
     """First and last + 1 of the tile rows that have lists, in all views."""
     bands: tuple[tuple[int, int], ...] = ()
@@ -122,31 +122,26 @@ def _collect_on_cpu(
     chunk_next, total = memory.integers(n_chunks * n_tiles), memory.integers(1)
     likely = (n, plan.n_views, plan.size, rows)
     capacity = min(_seen.get(likely, 0) * 5 // 4, MOST_ENTRIES)
-    entries = 0
     while True:
-        lists = [memory.integers(capacity) for _ in range(3)]
+        lists = memory.integers(capacity, tiles_cpu.ENTRY)
         launch(
             finish.kernel,
             scene.points, scene.faces, plan.n_vertices,
             scene.attributes, scene.views, plan.n_views, n,
             plan.variant.attributes, *plan.extent, plan.reach, *plan.tiles, *rows, n_chunks,
-            begin, capacity, *faces, face_start, chunk_next, tile_start, total, *lists,
+            begin, capacity, *faces, face_start, chunk_next, tile_start, total, lists,
             runtime.thread_count(), memory.zeros(finish.progress), *finish.arguments,
         )  # fmt: skip
         entries = memory.read_integer(total, 0)
         if entries <= capacity:
             break
         if entries > MOST_ENTRIES and rows[1] - rows[0] > 1:
-            tiles = Tiles(faces, entries, face_start, tile_start, None, None, rows=rows)
+            tiles = Tiles(faces, entries, face_start, tile_start, rows=rows)
             return replace(tiles, bands=_part(plan, memory, tiles))
         _check(entries)
         begin, capacity = FILL, entries
     _remember(likely, entries)
-    entry_face, entry_slot, entry_blocks = lists
-    return Tiles(
-        faces, entries, face_start, tile_start, entry_face, entry_slot,
-        entry_blocks=entry_blocks, rows=rows,
-    )  # fmt: skip
+    return Tiles(faces, entries, face_start, tile_start, lists, rows=rows)
 
 
 _seen: dict[Any, int] = {}
@@ -186,7 +181,7 @@ def _collect_on_gpu(
     n, n_tiles = plan.n_faces, plan.n_tiles
     sort_pass, finish = sort_kernels()
     face_start, entries = _count_on_gpu(plan, memory, faces, rows)
-    tiles = Tiles(faces, entries, face_start, None, None, None, rows=rows)
+    tiles = Tiles(faces, entries, face_start, None, rows=rows)
     if entries > MOST_ENTRIES and rows[1] - rows[0] > 1:
         return replace(tiles, bands=tuple(_halved(plan, memory, faces, rows)))
     _check(entries)

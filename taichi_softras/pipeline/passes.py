@@ -178,7 +178,7 @@ def _pull(
         launch(
             raster_cpu.adjoint_kernel(variant, *wanted, needs.texels),
             tiles.faces.records, scene.attributes, scene.views, tiles.tile_start,
-            tiles.entry_face, tiles.entry_slot, tiles.entry_blocks, plan.n_views, *plan.numbers,
+            tiles.entries, plan.n_views, *plan.numbers,
             *images, rendered.winner, *d_images,
             plan.n_faces, plan.n_attributes, tiles.face_start, slots, int(more),
             memory.nothing(2) if found.corners is None else found.corners,

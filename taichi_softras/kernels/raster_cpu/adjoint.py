@@ -108,9 +108,7 @@ def adjoint_kernel(
         attributes: array(dtype, 3),  # [M, 3, C + texture coordinates]
         views: array(ti.i32, 2),  # [B, 3]
         tile_start: array(ti.i32, 1),  # [T + 1]
-        entry_face: array(ti.i32, 1),  # [K]
-        entry_slot: array(ti.i32, 1),  # [K]
-        entry_blocks: array(ti.i32, 1),  # [K]
+        entries: array(ti.i32, 2),  # [K, ENTRY]
         n_views: ti.i32,
         height: ti.i32,
         width: ti.i32,
@@ -214,14 +212,14 @@ def adjoint_kernel(
                     if ti.static(color == "softmax"):
                         limits_of_sight(reference, sight * tau, limits)
                     for entry in range(first_entry, end_entry):
-                        n = entry_face[entry]
+                        n = entries[entry, 0]
                         m = views[b, 1] + n - views[b, 0]
                         face = read_record(records, n)
                         c0 = [attributes[m, 0, a] for a in ti.static(range(attributes_in))]
                         c1 = [attributes[m, 1, a] for a in ti.static(range(attributes_in))]
                         c2 = [attributes[m, 2, a] for a in ti.static(range(attributes_in))]
                         s = [ti.Vector.zero(dtype, BLOCK) for _ in ti.static(range(width_slot))]
-                        live, hidden = entry_blocks[entry] & awake, 0
+                        live, hidden = entries[entry, 2] & awake, 0
                         if ti.static(color == "softmax"):
                             hidden = hidden_blocks(limits, face.z)
                         left = live & ~hidden
@@ -350,7 +348,7 @@ def adjoint_kernel(
                                         s[5][lane] += d5
                                     if ti.static(softness):
                                         to_sigma += d_sigma
-                        slot = entry_slot[entry]
+                        slot = entries[entry, 1]
                         # Two loops, because Taichi warns about unrolling more than 32 iterations.
                         for row in ti.static(range(width_slot // 3)):
                             for k in ti.static(range(3)):

@@ -143,9 +143,7 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
         chunk_next: array(ti.i32, 1),
         tile_start: array(ti.i32, 1),
         total_entries: array(ti.i32, 1),
-        entry_face: array(ti.i32, 1),
-        entry_slot: array(ti.i32, 1),
-        entry_blocks: array(ti.i32, 1),
+        entries: array(ti.i32, 2),
         n_workers: ti.i32,
         progress: array(ti.i32, 1),  # [FORWARD_PROGRESS] zeros; from here on what is drawn
         background: array(dtype, 2),  # [1, C] or [B * H * W, C]
@@ -176,8 +174,7 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
                     points, faces, n_vertices, attributes, views, n_views, n_faces, channels_in,
                     real_height, real_width, reach, tile_rows, tile_columns, first_tile_row,
                     end_tile_row, n_chunks, begin, capacity, records, boxes, skipped, face_start,
-                    chunk_next, tile_start, total_entries, entry_face, entry_slot, entry_blocks,
-                    progress,
+                    chunk_next, tile_start, total_entries, entries, progress,
                 )  # fmt: skip
                 work = n_tiles
                 if listed:
@@ -237,13 +234,13 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
                                 awake = nonzero_blocks(silhouette)
                             if ti.static(color == "softmax"):
                                 limits_of_sight(reference, sight * tau, limits)
-                        n = entry_face[entry]
+                        n = entries[entry, 0]
                         m = views[b, 1] + n - views[b, 0]
                         face = read_record(records, n)
                         c0 = [attributes[m, 0, a] for a in ti.static(range(attributes_in))]
                         c1 = [attributes[m, 1, a] - c0[a] for a in ti.static(range(attributes_in))]
                         c2 = [attributes[m, 2, a] - c0[a] for a in ti.static(range(attributes_in))]
-                        live = entry_blocks[entry]
+                        live = entries[entry, 2]
                         hidden = 0
                         if ti.static(color == "softmax"):
                             hidden = hidden_blocks(limits, face.z)
