@@ -10,7 +10,7 @@ from torch import Tensor
 
 from taichi_softras.errors import ArgumentError, ShapeError, check_choice, check_shape
 from taichi_softras.texture_maps import MAP_ROW, FaceTexture, Filter, Wrap, packed
-from taichi_softras.transforms import check_finite, promote, take_rows
+from taichi_softras.transforms import check_finite, promote, take_corners
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,7 +94,7 @@ class UVTexture:
     def at_corners(self, faces: Tensor, like: Tensor) -> Tensor:
         """Return texture coordinates at the corners, u right and v up. [F, 3, 2]."""
         chosen = faces if self.uv_faces is None else self.uv_faces.to(faces.device)
-        return take_rows(self.uvs.to(like), chosen.flatten()).reshape(-1, 3, 2)
+        return take_corners(self.uvs.to(like), chosen)
 
     def at_faces(self, faces: Tensor, like: Tensor) -> tuple[Tensor, "FaceTexture"]:
         """Return texture coordinates at the corners [1, F, 3, 2], and what they are read from."""

@@ -158,14 +158,14 @@ def setup_function(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any
 
     @ti.func
     def set_up(
-        points: ti.template(), rows, attributes: ti.template(), n, m, channels,
-        height, width, reach, records: ti.template(), boxes: ti.template(),
+        points: ti.template(), faces: ti.template(), n_vertices, attributes: ti.template(),
+        views: ti.template(), b, n, channels, height, width, reach,
+        records: ti.template(), boxes: ti.template(), skipped: ti.template(),
     ):  # fmt: skip
-        """Set up record n from three rows of points and attribute record m.
-
-        Returns:
-            What `classify` says of it.
-        """
+        """Set up record n, a face of view b; count it in `skipped` if it cannot be rendered."""
+        f = n - views[b, 0]
+        m = views[b, 1] + f
+        rows = rows_of_corners(faces, n_vertices, b, f, n)
         p0 = ti.Vector([points[rows[0], 0], points[rows[0], 1]])
         p1 = ti.Vector([points[rows[1], 0], points[rows[1], 1]])
         p2 = ti.Vector([points[rows[2], 0], points[rows[2], 1]])
@@ -187,7 +187,8 @@ def setup_function(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any
             shorter = ti.min(height, width)
             boxes[n, 0], boxes[n, 1] = pixel_range(low[0], high[0], width, shorter)
             boxes[n, 2], boxes[n, 3] = pixel_range(-high[1], -low[1], height, shorter)
-        return reason
+        elif reason < CULLED:
+            skipped[reason] += 1
 
     return set_up
 
@@ -217,14 +218,10 @@ def setup_kernel(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any:
         for reason in range(3):
             skipped[reason] = 0
         for n in range(n_faces):
-            b = view_of(views, n_views, n)
-            f = n - views[b, 0]
-            reason = set_up(
-                points, rows_of_corners(faces, n_vertices, b, f, n), attributes, n,
-                views[b, 1] + f, channels, height, width, reach, records, boxes,
+            set_up(
+                points, faces, n_vertices, attributes, views, view_of(views, n_views, n), n,
+                channels, height, width, reach, records, boxes, skipped,
             )  # fmt: skip
-            if 0 <= reason < CULLED:
-                skipped[reason] += 1
 
     return setup
 

@@ -13,7 +13,7 @@ import taichi as ti
 from taichi_softras.kernels.blocks import TILE, TILE_BITS, live_blocks
 from taichi_softras.kernels.phases import await_tasks, counters, finish_task, next_task
 from taichi_softras.kernels.scan import LARGEST
-from taichi_softras.kernels.setup import CULLED, rows_of_corners, setup_function
+from taichi_softras.kernels.setup import setup_function
 from taichi_softras.kernels.tiles import reaches_tile
 from taichi_softras.kernels.types import TASK, array
 
@@ -140,12 +140,10 @@ def listing_function(dtype: Any, distance: str, cull: str, any_depth: bool) -> A
                         if filling == 1:
                             first_slot = face_start[n]
                         elif begin == SET_UP:
-                            reason = set_up(
-                                points, rows_of_corners(faces, n_vertices, b, f, n), attributes, n,
-                                views[b, 1] + f, channels, height, width, reach, records, boxes,
+                            set_up(
+                                points, faces, n_vertices, attributes, views, b, n, channels,
+                                height, width, reach, records, boxes, skipped,
                             )  # fmt: skip
-                            if 0 <= reason < CULLED:
-                                skipped[reason] += 1
                         end_slot = visit_tiles(
                             n, first_slot, counts, filling, records, boxes, height, width,
                             tile_columns, first_tile_row, end_tile_row,
@@ -175,7 +173,7 @@ def binning_kernel(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any
     def bin_faces(
         points: array(dtype, 2),  # [Q, 3] vertices or corners: x, y in NDC, view depth
         faces: array(ti.i32, 2),  # [F, 3] vertices of each view's faces
-        n_vertices: ti.i32,  # see `rows_of_corners`
+        n_vertices: ti.i32,  # see `setup.rows_of_corners`
         attributes: array(dtype, 3),  # [M, 3, C]
         views: array(ti.i32, 2),  # [B, 3] first corner record, first attribute record, faces
         n_views: ti.i32,
