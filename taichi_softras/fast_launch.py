@@ -7,6 +7,7 @@ the Taichi version that it was read in, on the CPU, for arguments of exactly the
 and outside of tapes. Everything else goes through the public call.
 """
 
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -38,7 +39,16 @@ class _Compiled(NamedTuple):
     """Of each argument: its place; the type of a number; torch's name for the dtype of an array,
     its number of axes, and Taichi's dtype."""
     held: list[Any] = []  # noqa: RUF012
-    """What `context` holds: numbers, and addresses with shapes."""
+    """What `context` holds: numbers, and the `_Held` of arrays."""
+
+
+class _Held(NamedTuple):
+    """A tensor in a context."""
+
+    tensor: weakref.ref[Any]
+    """The object itself: nobody changes what it names while it is ours, see `_start`."""
+    address: int
+    shape: Any
 
 
 _compiled: dict[Any, _Compiled] = {}
@@ -112,7 +122,11 @@ def _look_up(kernel: Any, program: Any) -> _Compiled:
 
 
 def _start(found: _Compiled, arguments: tuple[Any, ...]) -> bool:
-    """Launch, or return False if an argument is not what the annotation says."""
+    """Launch, or return False if an argument is not what the annotation says.
+
+    A tensor that was given the last time is not looked at again: those that are kept are never
+    given other memory, and of others callers pass a new object (`detach`) each time.
+    """
     context, held = found.context, found.held
     if len(arguments) != len(held):
         return False
@@ -120,6 +134,8 @@ def _start(found: _Compiled, arguments: tuple[Any, ...]) -> bool:
         arguments, held, found.wanted, strict=True
     ):
         if number is None:
+            if type(before) is _Held and before.tensor() is value:
+                continue
             given = getattr(value, "dtype", None)
             if given is _torch_dtypes.get(name) or str(given) == name:
                 now = _set_tensor(context, place, value, ndim, before)
@@ -146,9 +162,9 @@ def _set_tensor(context: Any, place: tuple[int], value: Any, ndim: int, before: 
     shape = value.shape
     if len(shape) != ndim or not value.is_cpu or value.requires_grad or not value.is_contiguous():
         return None
-    now = (value.data_ptr(), shape)
-    if now != before:
-        context.set_arg_external_array_with_shape(place, now[0], value.nbytes, shape, 0)
+    now = _Held(weakref.ref(value), value.data_ptr(), shape)
+    if type(before) is not _Held or before[1:] != now[1:]:
+        context.set_arg_external_array_with_shape(place, now.address, value.nbytes, shape, 0)
     return now
 
 

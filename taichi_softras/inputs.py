@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from taichi_softras import topology
+from taichi_softras.constants import view_rows, zeros
 from taichi_softras.errors import ArgumentError, ShapeError, check_shape
 from taichi_softras.intrinsics import check_size
 from taichi_softras.settings import RasterSettings
@@ -91,7 +91,7 @@ class RasterInputs:
         int32, [M + 5 L] or [1] without a texture.
         """
         if self.texture is None:
-            return torch.zeros(1, dtype=torch.int32, device=self.attributes.device)
+            return zeros(1, like=self.attributes, dtype=torch.int32)
         maps, rows = self.texture.maps, self.texture.face_maps
         places = rows * maps.shape[1] + rows.shape[0]
         return torch.cat([places, maps.flatten()]).to(torch.int32)
@@ -99,7 +99,7 @@ class RasterInputs:
     @property
     def texels(self) -> Tensor:
         """Texels of all maps. [X, texture channels], or [1, 0] without a texture."""
-        return self.attributes.new_zeros((1, 0)) if self.texture is None else self.texture.texels
+        return zeros(1, 0, like=self.attributes) if self.texture is None else self.texture.texels
 
     def groups(self, most: int) -> Iterator["RasterInputs"]:
         """Part the colour channels into groups of at most `most`, each to be drawn on its own."""
@@ -162,21 +162,15 @@ def pack_inputs(
         raise ShapeError("`corners_ndc` must hold at least one view, got a batch of 0.")
     attributes, shared = _pack_attributes(corner_attributes, corners_ndc, counts, face_counts)
     if settings.color == "none":
-        attributes, texture = attributes[..., :0], None
+        attributes, texture = zeros(*attributes.shape[:-1], 0, like=attributes), None
     if texture is not None:
         attributes, shared, texture = _pack_texture(texture, attributes, shared, counts)
-    first = list(accumulate(counts, initial=0))
-    views = torch.tensor(
-        [[n, 0 if shared else n, count] for n, count in zip(first, counts, strict=False)],
-        dtype=torch.int32,
-        device=corners_ndc.device,
-    )
     channels = attributes.shape[-1] - (texture.coordinates if texture else 0)
     return RasterInputs(
         points=corners_ndc.reshape(-1, 3),
         n_faces=sum(counts),
         attributes=attributes,
-        views=views,
+        views=view_rows(counts, shared, corners_ndc.device),
         background=pack_background(background, corners_ndc, len(counts), height_width, channels),
         size=height_width,
         faces=faces,
@@ -286,9 +280,8 @@ def _pack_attributes(
 ) -> tuple[Tensor, bool]:
     """Return attributes [M, 3, C], and whether all views share one set."""
     if attributes is None:
-        return corners_ndc.new_zeros((counts[0] if face_counts is None else sum(counts), 3, 0)), (
-            face_counts is None
-        )
+        records = counts[0] if face_counts is None else sum(counts)
+        return zeros(records, 3, 0, like=corners_ndc), face_counts is None
     _check_floating("corner_attributes", attributes, corners_ndc)
     packed = face_counts is not None
     wanted = "N 3 C" if packed else "F 3 C" if attributes.ndim == 3 else "B F 3 C"
@@ -312,13 +305,13 @@ def pack_background(
 ) -> Tensor:
     """Check a background and lay it out in rows. [1, C] or [B * H * W, C]."""
     if background is None:
-        return like.new_zeros((1, channels))
+        return zeros(1, channels, like=like)
     value = torch.as_tensor(background, dtype=like.dtype, device=like.device)
     # A compiled graph cannot look at values; its operator does.
     if not torch.compiler.is_compiling() and not bool(torch.isfinite(value.detach()).all()):
         raise ArgumentError("`background` must be finite, got NaN or infinite values.")
     if channels == 0:
-        return like.new_zeros((1, 0))
+        return zeros(1, 0, like=like)
     if value.ndim <= 1:
         if value.ndim == 1 and value.shape[0] not in (1, channels):
             raise ShapeError(

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -53,6 +54,9 @@ def init(arch: Arch = "auto", *, tensors_on: str = "cpu") -> str:
         BackendError: The backend is not there, or Taichi runs already, on another one.
         ArgumentError: `arch` is none of the choices.
     """
+    if arch == "auto" and ti.lang.impl.get_runtime().prog is not None:
+        _check_process()
+        return backend()
     check_choice("arch", arch, get_args(Arch))
     _check_process()
     with launch_lock:
@@ -81,9 +85,8 @@ class _Owner:
 _owner = _Owner()
 
 
-@contextlib.contextmanager
-def launching() -> Iterator[None]:
-    """Hold the launch lock, where this process and thread may launch kernels.
+def launching() -> AbstractContextManager[Any]:
+    """Return the launch lock, to be held where this process and thread may launch kernels.
 
     Raises:
         BackendError: They may not.
@@ -95,8 +98,7 @@ def launching() -> Iterator[None]:
             "Taichi runs on 'opengl', which works in the thread that started it only; render and "
             "call backward there, or use another backend."
         )
-    with launch_lock:
-        yield
+    return launch_lock
 
 
 def _check_process() -> None:

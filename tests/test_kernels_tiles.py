@@ -113,7 +113,7 @@ def test_lists_fit_whatever_the_last_ones_were_like():
     few, many = ({"sigma": sigma} for sigma in (1e-7, 1e-1))
     for options in (few, many, few, many, many):
         lists, _ = binned(soup(13, 60, views=3), (40, 24), **options)
-        binning._seen.clear()
+        binning._room.clear()
         wanted, _ = binned(soup(13, 60, views=3), (40, 24), **options)
         for a, b in zip(lists, wanted, strict=True):
             assert torch.equal(a, b)

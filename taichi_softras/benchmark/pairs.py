@@ -60,7 +60,7 @@ def profile(step: Pass, seconds: float) -> Profile:
             rows.append({**stages, "total": time.perf_counter() - start})
     plan, memory, scene, rendered = drawn
     least, alone = {k: min(row[k] for row in rows) for k in rows[0]}, {}
-    if runtime.backend() == "cpu" and not rendered.tiles.bands:
+    if plan.backend == "cpu" and not rendered.tiles.bands:
         alone = _alone(plan, scene, rendered)
         with runtime.launching():
             binning = _least(lambda: pipeline.bin_faces(plan, memory, scene))

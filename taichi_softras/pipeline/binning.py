@@ -18,6 +18,9 @@ from taichi_softras.pipeline.plan import Array, Memory, Plan, Scene
 MOST_ENTRIES = 2**23
 """Longest lists of (tile, face) pairs: some 100 MB, and 200 to 800 MB of gradient slots."""
 
+MOST_SPARE = 2
+"""Lists with more room than this many times what they need are made shorter the next time."""
+
 MOST_REMEMBERED = 64
 """Renderings whose lengths of lists are kept."""
 
@@ -36,6 +39,9 @@ class Tiles:
 
     faces: Faces
     n_entries: int
+    room: int
+    """Entries that lists have room for, at least as many; in a loop mostly those of the last time,
+    so that what is as long as the lists finds the memory that others left."""
     face_start: Array  # [N + 1]
     tile_start: Array | None  # [T + 1]
     entries: Array | None = None  # [K, ENTRY] on CPUs; None if lists are made later, see `bands`
@@ -66,7 +72,7 @@ def bin_faces(plan: Plan, memory: Memory, scene: Scene, finish: Finish | None = 
     n = plan.n_faces
     faces = Faces(memory.reals(n, RECORD), memory.integers(n, 4), memory.zeros(3))
     rows = (0, plan.tiles[0])
-    if runtime.backend() == "cpu":
+    if plan.backend == "cpu":
         return _collect_on_cpu(plan, memory, scene, faces, rows, SET_UP, finish)
     launch(
         setup_kernel(*plan.setup_choices),
@@ -91,7 +97,7 @@ def bands(
     """
     if not tiles.bands:
         yield tiles, memory
-    on_cpu = runtime.backend() == "cpu"
+    on_cpu = plan.backend == "cpu"
     for rows in tiles.bands:
         scratch = memory.scratch()
         if on_cpu:
@@ -111,7 +117,7 @@ def _collect_on_cpu(
 ) -> Tiles:
     """List the faces of some tile rows; only say how to part the rows if lists are too long.
 
-    Lists are as long as those of the last such rendering and a bit longer. If that does not do,
+    Lists have the room that such renderings needed before, and a bit more. If that does not do,
     the launch stops after it has counted, and a second one fills lists of the right length.
     """
     n, n_tiles = plan.n_faces, plan.n_tiles
@@ -121,7 +127,7 @@ def _collect_on_cpu(
     face_start, tile_start = memory.integers(n + 1), memory.integers(n_tiles + 1)
     chunk_next, total = memory.integers(n_chunks * n_tiles), memory.integers(1)
     likely = (n, plan.n_views, plan.size, rows)
-    capacity = min(_seen.get(likely, 0) * 5 // 4, MOST_ENTRIES)
+    capacity = min(_room.get(likely, 0), MOST_ENTRIES)
     while True:
         lists = memory.integers(capacity, tiles_cpu.ENTRY)
         launch(
@@ -136,22 +142,23 @@ def _collect_on_cpu(
         if entries <= capacity:
             break
         if entries > MOST_ENTRIES and rows[1] - rows[0] > 1:
-            tiles = Tiles(faces, entries, face_start, tile_start, rows=rows)
+            tiles = Tiles(faces, entries, entries, face_start, tile_start, rows=rows)
             return replace(tiles, bands=_part(plan, memory, tiles))
         _check(entries)
         begin, capacity = FILL, entries
-    _remember(likely, entries)
-    return Tiles(faces, entries, face_start, tile_start, lists, rows=rows)
+    if begin == FILL or capacity > MOST_SPARE * entries:
+        _remember(likely, entries * 5 // 4)
+    return Tiles(faces, entries, capacity, face_start, tile_start, lists, rows=rows)
 
 
-_seen: dict[Any, int] = {}
-"""Entries of the last renderings, by what they depend on most."""
+_room: dict[Any, int] = {}
+"""Entries to have room for, by what they depend on most."""
 
 
-def _remember(likely: Any, entries: int) -> None:
-    if len(_seen) >= MOST_REMEMBERED:
-        _seen.clear()
-    _seen[likely] = entries
+def _remember(likely: Any, room: int) -> None:
+    if len(_room) >= MOST_REMEMBERED:
+        _room.clear()
+    _room[likely] = room
 
 
 def _part(plan: Plan, memory: Memory, tiles: Tiles) -> tuple[tuple[int, int], ...]:
@@ -181,7 +188,7 @@ def _collect_on_gpu(
     n, n_tiles = plan.n_faces, plan.n_tiles
     sort_pass, finish = sort_kernels()
     face_start, entries = _count_on_gpu(plan, memory, faces, rows)
-    tiles = Tiles(faces, entries, face_start, None, rows=rows)
+    tiles = Tiles(faces, entries, entries, face_start, None, rows=rows)
     if entries > MOST_ENTRIES and rows[1] - rows[0] > 1:
         return replace(tiles, bands=tuple(_halved(plan, memory, faces, rows)))
     _check(entries)

@@ -29,6 +29,10 @@ class Rendered:
     state: Array  # see `Plan.state_numbers`
     winner: Array  # [P] with hard colour, else [1]
 
+    def without_alpha(self, image: Array, depth: Array) -> "Rendered":
+        """Return what the adjoint needs, with other arrays for the image and the depth."""
+        return Rendered(self.tiles, None, image, depth, self.state, self.winner)
+
 
 @dataclass(frozen=True)
 class Gradients:
@@ -44,18 +48,20 @@ class Gradients:
 
 def forward(plan: Plan, memory: Memory, scene: Scene) -> Rendered:
     """Render all views; hold `runtime.launch_lock`."""
-    variant, pixels = plan.variant, plan.pixels
+    variant, pixels, color = plan.variant, plan.pixels, plan.variant.color
     images = (
-        memory.reals(pixels),
-        memory.reals(pixels, variant.channels),
-        memory.reals(pixels if variant.color != "none" else 1),
-        memory.reals(plan.state_numbers),
-        memory.integers(pixels if variant.color == "hard" else 1),
+        memory.results(pixels),
+        memory.results(pixels, variant.channels) if variant.channels else memory.nothing(2),
+        memory.results(pixels) if color != "none" else memory.nothing(1),
+        memory.results(plan.state_numbers),
+        memory.results(pixels, integers=True)
+        if color == "hard"
+        else memory.nothing(1, integers=True),
     )
     background = (scene.background, plan.background_rows)
     numbers = (*plan.numbers, plan.background_depth)
     texture = (scene.texels, scene.maps)
-    finish, on_cpu = None, runtime.backend() == "cpu"
+    finish, on_cpu = None, plan.backend == "cpu"
     if on_cpu:  # the launch that lists faces also draws them
         kernel = raster_cpu.forward_kernel(variant, plan.cull)
         arguments = (*background, *numbers, *images, *texture)
@@ -105,14 +111,17 @@ def adjoint(
         background=needs.background and colored,
         texels=needs.texels and variant.textured > 0,
     )
-    d_corners = memory.reals(3 * plan.n_faces, 3) if needs.points else None
+    d_corners = d_points = None
+    if needs.points:
+        d_points = memory.results(plan.n_points, 3)
+        d_corners = memory.reals(3 * plan.n_faces, 3) if plan.n_vertices else d_points
     found = Gradients(
         d_corners,
-        memory.reals(plan.n_points, 3) if needs.points and plan.n_vertices else d_corners,
-        memory.reals(plan.n_attributes, 3, variant.attributes) if needs.attributes else None,
-        memory.reals(plan.pixels, variant.channels) if needs.background else None,
-        memory.reals(2) if needs.softness else None,
-        memory.reals(plan.n_texels, variant.textured) if needs.texels else None,
+        d_points,
+        memory.results(plan.n_attributes, 3, variant.attributes) if needs.attributes else None,
+        memory.results(plan.pixels, variant.channels) if needs.background else None,
+        memory.results(2) if needs.softness else None,
+        memory.results(plan.n_texels, variant.textured) if needs.texels else None,
     )
     sums = _begin_texels(plan, memory, scene, d_image) if needs.texels else memory.zeros(1)
     d_images = (d_alpha, d_image, d_depth)
@@ -166,7 +175,7 @@ def _pull(
         Rows for `softness_kernel`: one a tile on CPUs, else one an entry.
     """
     variant, wanted = plan.variant, (needs.points, needs.attributes, needs.softness)
-    slots = memory.reals(tiles.n_entries, variant.slot_width)
+    slots = memory.reals(tiles.room, variant.slot_width)
     d_softness = memory.nothing(2)
     if needs.softness:
         d_softness = memory.reals(_softness_rows(plan, tiles), 2)
@@ -174,7 +183,7 @@ def _pull(
     texture = (scene.texels, scene.maps)
     if corner_lists is None:
         corner_lists = CornerLists(*[memory.nothing(1, integers=True)] * 2)
-    if runtime.backend() == "cpu":
+    if plan.backend == "cpu":
         launch(
             raster_cpu.adjoint_kernel(variant, *wanted, needs.texels),
             tiles.faces.records, scene.attributes, scene.views, tiles.tile_start,
@@ -230,7 +239,7 @@ def _gather(
 
 def _softness_rows(plan: Plan, tiles: Tiles) -> int:
     """Rows of sigma's and gamma's contributions that `_pull` writes."""
-    if runtime.backend() != "cpu":
+    if plan.backend != "cpu":
         return tiles.n_entries
     first, end = tiles.rows
     return plan.n_views * (end - first) * plan.tiles[1]

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from taichi_softras import runtime
@@ -19,7 +19,7 @@ UNBOUNDED = 1e15
 
 
 class Memory(Protocol):
-    """Where the arrays of one rendering come from; they live as long as it does.
+    """Where the arrays of one rendering come from; unless it says more, they live as long as it.
 
     No axis of what it returns is 0: backends differ on empty arrays.
     """
@@ -32,6 +32,9 @@ class Memory(Protocol):
 
     def zeros(self, n: int) -> Array:
         """Return n int32 zeros."""
+
+    def results(self, *shape: int, integers: bool = False) -> Array:
+        """Return an uninitialised array of reals, or of int32, that may outlive the rendering."""
 
     def nothing(self, ndim: int, *, integers: bool = False) -> Array:
         """Return an array of reals, or of int32, that kernels take and do not touch."""
@@ -47,6 +50,8 @@ class Memory(Protocol):
 class Plan:
     """What a launch needs beside arrays."""
 
+    backend: str
+    """Name of the backend that it is for, as of `runtime.backend`."""
     variant: Variant
     cull: str
     size: tuple[int, int]
@@ -69,9 +74,19 @@ class Plan:
     """Texels of all maps."""
 
     @classmethod
-    def of(
+    def of(cls, settings: RasterSettings, **shape: Any) -> "Plan":
+        """Plan a rendering on the running backend; arguments as of `make`.
+
+        In a loop it is the plan of the last time.
+        """
+        changing = hasattr(settings.sigma, "detach") or hasattr(settings.gamma, "detach")
+        return (cls.make if changing else _kept)(settings, runtime.backend(), **shape)
+
+    @classmethod
+    def make(
         cls,
         settings: RasterSettings,
+        backend: str,
         *,
         dtype: str,
         channels: int,
@@ -105,6 +120,7 @@ class Plan:
             textured=textured,
         )
         return cls(
+            backend=backend,
             variant=variant,
             cull="none" if settings.unseen == "alpha" else settings.cull,
             size=size,
@@ -122,7 +138,7 @@ class Plan:
             n_texels=n_texels,
         )
 
-    @property
+    @cached_property
     def setup_choices(self) -> tuple[Any, str, str, bool]:
         """What changes the code that sets up faces; arguments of `kernels.setup`'s factories."""
         return self.variant.dtype, self.variant.distance, self.cull, self.variant.shows != ""
@@ -164,7 +180,7 @@ class Plan:
     @cached_property
     def tiles(self) -> tuple[int, int]:
         """Rows and columns of tiles in a view."""
-        side = CPU_TILE if runtime.backend() == "cpu" else GPU_TILE
+        side = CPU_TILE if self.backend == "cpu" else GPU_TILE
         return -(-self.size[0] // side), -(-self.size[1] // side)
 
     @cached_property
@@ -195,6 +211,11 @@ class Plan:
     def softness_scales(self) -> tuple[float, float]:
         """What the sums of `softness_kernel` are multiplied by to be dL/dsigma and dL/dgamma."""
         return -1.0 / self.sigma, 1.0 / (self.tau * self.gamma)
+
+
+@lru_cache(maxsize=64)
+def _kept(settings: RasterSettings, backend: str, **shape: Any) -> Plan:
+    return Plan.make(settings, backend, **shape)
 
 
 _SIDES = {"none": "both", "back": "front", "front": "back"}

@@ -1,6 +1,6 @@
 """One rendering of torch tensors and its adjoint: memory, launches, and nothing of autograd."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -44,10 +44,10 @@ class Images(NamedTuple):
 
     alpha: Tensor
     """[P], the pixels of all views."""
-    image: Tensor
-    """[P, C]"""
-    depth: Tensor
-    """[P], or [1] without colour."""
+    image: Tensor | None
+    """[P, C], None without colour."""
+    depth: Tensor | None
+    """[P], None without colour."""
     skipped: Tensor
     """[3] int32, see `SkippedFaces`."""
 
@@ -93,25 +93,21 @@ class Gradients(NamedTuple):
 def forward(plan: Plan, tensors: Tensors) -> tuple[Images, Kept]:
     """Render."""
     like = tensors.points.detach()
-    memory = memory_for(like)
+    memory = memory_for(like, "forward")
     with launching(like.device):
         scene = _scene(plan, memory, tensors)
         rendered = pipeline.forward(plan, memory, scene)
         pixels, colored = plan.pixels, plan.variant.color != "none"
+        image, depth = rendered.image, rendered.depth
         images = Images(
             memory.tensor(rendered.alpha, pixels),
-            memory.tensor(rendered.image, pixels, plan.variant.channels),
-            memory.tensor(rendered.depth, pixels if colored else 1),
+            memory.tensor(image, pixels, plan.variant.channels) if colored else None,
+            memory.tensor(depth, pixels) if colored else None,
             memory.tensor(rendered.tiles.faces.skipped, 3),
         )
     if isinstance(memory, TorchMemory):
         # Aliases: results that autograd owns must not be reached from what they keep alive.
-        rendered = replace(
-            rendered,
-            alpha=rendered.alpha.detach(),
-            image=rendered.image.detach(),
-            depth=rendered.depth.detach(),
-        )
+        rendered = rendered.without_alpha(image.detach(), depth.detach())
     return images, Kept(plan, memory, scene, rendered, like, tensors.faces)
 
 
@@ -121,15 +117,15 @@ def leftovers(kept: Kept, images: Images) -> Leftovers:
     with launching(kept.like.device):
         state = kept.memory.tensor(rendered.state, plan.state_numbers)
         winner = kept.memory.tensor(rendered.winner, plan.pixels if color == "hard" else 1)
-    depth = images.depth if color != "none" else torch.zeros_like(images.depth)
-    return Leftovers(
-        images.image, depth, state, winner if color == "hard" else torch.zeros_like(winner)
-    )
+    image, depth = images.image, images.depth
+    if image is None or depth is None:
+        image, depth = state.new_empty(plan.pixels, 0), state.new_zeros(1)
+    return Leftovers(image, depth, state, winner if color == "hard" else torch.zeros_like(winner))
 
 
 def bin_again(plan: Plan, tensors: Tensors, left: Leftovers) -> Kept:
     """Restore what `forward` kept, from its arguments and leftovers."""
-    memory = memory_for(tensors.points)
+    memory = memory_for(tensors.points, "forward")
     with launching(tensors.points.device):
         scene = _scene(plan, memory, tensors)
         rendered = Rendered(
@@ -158,15 +154,15 @@ def _upload(memory: TorchMemory | CopiedMemory, tensor: Tensor) -> pipeline.Arra
 
 
 def adjoint(
-    kept: Kept, d_alpha: Tensor, d_image: Tensor, d_depth: Tensor, needs: Needs
+    kept: Kept, d_alpha: Tensor, d_image: Tensor | None, d_depth: Tensor | None, needs: Needs
 ) -> Gradients:
-    """Pull gradients of the images back to the arguments."""
+    """Pull gradients of the images back to the arguments; without colour there is one image."""
     plan, like, variant = kept.plan, kept.like, kept.plan.variant
-    memory = memory_for(like)
+    memory = memory_for(like, "adjoint")
     with launching(like.device):
-        d_a, d_i, d_d = (
-            memory.upload(d.detach().contiguous()) for d in (d_alpha, d_image, d_depth)
-        )
+        d_a = _upload(memory, d_alpha)
+        d_i = memory.nothing(2) if d_image is None else _upload(memory, d_image)
+        d_d = memory.nothing(1) if d_depth is None else _upload(memory, d_depth)
         lists = None
         if kept.faces is not None and needs.points:
             by_vertex = topology.corners_by_vertex(kept.faces, plan.n_vertices)

@@ -83,7 +83,7 @@ def rasterize(
     )
     draw = operators.render if compiling else _render
     groups = [draw(group, settings, orthographic) for group in inputs.groups(MAX_CHANNELS)]
-    alpha, _, depth, skipped = groups[0]
+    alpha, image, depth, skipped = groups[0]
     batch = (inputs.views.shape[0], *inputs.size)
     alpha = alpha.reshape(batch)
     if compiling:
@@ -91,15 +91,16 @@ def rasterize(
     else:
         counts = SkippedFaces(*skipped.tolist())
         warn_about_skipped(counts)
-    if settings.color == "none":
+    if settings.color == "none" or image is None or depth is None:
         return Rendering(None, alpha, None, counts)
-    image = torch.cat([group[1] for group in groups], 1) if len(groups) > 1 else groups[0][1]
+    if len(groups) > 1:
+        image = torch.cat([group[1] for group in groups if group[1] is not None], 1)
     return Rendering(image.reshape(*batch, inputs.channels), alpha, depth.reshape(batch), counts)
 
 
 def _render(
     inputs: RasterInputs, settings: RasterSettings, orthographic: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor]:
     """Render a group of channels: alpha [P], image [P, C], depth [P], skipped [3]."""
     texels = inputs.texels
     plan = Plan.of(
@@ -117,13 +118,13 @@ def _render(
         textured=texels.shape[1],
         n_texels=texels.shape[0],
     )
-    result: tuple[Tensor, Tensor, Tensor, Tensor] = _Rasterize.apply(  # type: ignore[no-untyped-call]
+    result: tuple[Tensor, Tensor | None, Tensor | None, Tensor] = _Rasterize.apply(  # type: ignore[no-untyped-call]
         inputs.points,
         inputs.attributes,
         inputs.background,
         texels,
-        torch.as_tensor(settings.sigma),
-        torch.as_tensor(settings.gamma),
+        settings.sigma,
+        settings.gamma,
         inputs.views,
         inputs.table,
         inputs.faces,
@@ -142,18 +143,18 @@ class _Rasterize(torch.autograd.Function):
         attributes: Tensor,
         background: Tensor,
         texels: Tensor,
-        sigma: Tensor,
-        gamma: Tensor,
+        sigma: Any,
+        gamma: Any,
         views: Tensor,
         table: Tensor,
         faces: Tensor | None,
         plan: Plan,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor]:
         tensors = launch.Tensors(points, attributes, views, background, texels, table, faces)
         images, ctx.kept = launch.forward(plan, tensors)
         # Autograd then notices if what the adjoint reads is changed in between.
         ctx.save_for_backward(points, attributes, texels, faces, images.image, images.depth)
-        ctx.softness = (sigma.detach(), gamma.detach())
+        ctx.softness = [v.detach() if isinstance(v, Tensor) else None for v in (sigma, gamma)]
         ctx.mark_non_differentiable(images.skipped)
         return images.alpha, images.image, images.depth, images.skipped
 
@@ -166,18 +167,18 @@ class _Rasterize(torch.autograd.Function):
 
 def _pull_back(
     kept: launch.Kept,
-    softness: tuple[Tensor, Tensor],
+    softness: list[Tensor | None],
     needed: tuple[bool, ...],
     d_alpha: Tensor,
-    d_image: Tensor,
-    d_depth: Tensor,
+    d_image: Tensor | None,
+    d_depth: Tensor | None,
 ) -> tuple[Tensor | None, ...]:
     """Return the gradients of the first six arguments of `_Rasterize`, None where not needed."""
     points, attributes, background, texels, sigma, gamma = needed[:6]
     needs = Needs(points, attributes, background, sigma or gamma, texels)
     found = launch.adjoint(kept, d_alpha, d_image, d_depth, needs)
     d_softness = [
-        total.to(like) if total is not None and wanted else None
+        total.to(like) if total is not None and like is not None and wanted else None
         for total, like, wanted in zip(found.softness, softness, (sigma, gamma), strict=True)
     ]
     return found.points, found.attributes, found.background, found.texels, *d_softness
