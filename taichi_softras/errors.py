@@ -1,7 +1,6 @@
 """Every complaint of the library: one base class, and the wording of shape errors."""
 
 from collections.abc import Sequence
-from functools import cache
 
 
 class SoftRasError(Exception):
@@ -39,20 +38,14 @@ def check_shape(name: str, shape: Sequence[int], pattern: str) -> dict[str, int]
     Raises:
         ShapeError: The number of axes, a literal length or a repeated axis does not fit.
     """
-    want = _axes(pattern)
     sizes: dict[str, int] = {}
+    want = pattern.split()
     fits = len(want) == len(shape)
     for axis, n in zip(want, shape, strict=False):
-        fits = fits and n == (sizes.setdefault(axis, n) if isinstance(axis, str) else axis)
+        fits = fits and n == (int(axis) if axis.isdigit() else sizes.setdefault(axis, n))
     if not fits:
-        wanted = ", ".join(str(axis) for axis in want)
-        raise ShapeError(f"`{name}` must have shape [{wanted}], got {list(shape)}.")
+        raise ShapeError(f"`{name}` must have shape [{', '.join(want)}], got {list(shape)}.")
     return sizes
-
-
-@cache
-def _axes(pattern: str) -> tuple[str | int, ...]:
-    return tuple(int(axis) if axis.isdigit() else axis for axis in pattern.split())
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:

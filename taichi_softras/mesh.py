@@ -237,6 +237,8 @@ def _check_float(name: str, value: Any) -> None:
 
 def _faces_tensor(faces: Any, vertices: Tensor) -> Tensor:
     """Convert faces to int64; only what is not a tensor follows the vertices' device."""
+    if isinstance(faces, Tensor) and faces.dtype == torch.int64:
+        return faces
     try:
         tensor = torch.as_tensor(faces)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -84,8 +84,10 @@ def render(
     triangles, widths = _project(mesh, camera, samples, look, features)
     channels = triangles.channels - sum(widths.values())
     behind = _behind(background, triangles, height_width, channels, antialias)
-    all_behind = behind
-    if widths:
+    all_behind: Tensor | None = behind
+    if background is None or look.deferred:  # pixels are lit before they are put in front of it
+        all_behind = None
+    elif widths:
         nothing = behind.new_zeros((*behind.shape[:-1], sum(widths.values())))
         all_behind = torch.cat([behind, nothing], dim=-1)
     rendering = rasterize(
@@ -93,7 +95,7 @@ def render(
         triangles.attributes,
         size=samples,
         settings=settings,
-        background=None if look.deferred else all_behind,
+        background=all_behind,
         face_counts=triangles.face_counts,
         faces=triangles.faces,
         orthographic=camera.orthographic,
@@ -142,16 +144,18 @@ def _project(
     """Project what is drawn; also return how many channels each thing beside the colours has."""
     # Where faces behind the eye count in alpha, nothing is cut.
     near = -math.inf if look.settings.unseen == "alpha" else look.settings.near
+    colored = look.settings.color != "none"
     if isinstance(mesh, Mesh):
         drawn = [look.draw(mesh, camera, features)]
         triangles = project(
-            drawn[0].mesh, camera, size, near, more=joined(drawn[0].beside), trace=look.hard
-        )
+            drawn[0].mesh, camera, size, near,
+            more=joined(drawn[0].beside), trace=look.hard, colored=colored,
+        )  # fmt: skip
     else:
         drawn = look.draw_each(mesh, camera, features)
         triangles = project_each(
             [one.mesh for one in drawn], camera, size, near,
-            more=[joined(one.beside) for one in drawn], trace=look.hard,
+            more=[joined(one.beside) for one in drawn], trace=look.hard, colored=colored,
         )  # fmt: skip
     widths = [{name: v.shape[-1] for name, v in one.beside.items()} for one in drawn]
     linear = camera.orthographic or not look.settings.perspective_correct

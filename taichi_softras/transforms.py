@@ -1,7 +1,7 @@
 """Pure functions on points, directions and rigid matrices. Angles are in degrees."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -25,6 +25,8 @@ def promote(**values: Any) -> list[Tensor]:
     Raises:
         ArgumentError: A value is not numeric, or tensors sit on different devices.
     """
+    if _are_alike(values.values()):
+        return list(values.values())
     tensors = {name: _as_tensor(name, value) for name, value in values.items()}
     given = {name: t for name, t in tensors.items() if not _is_foreign(values[name])}
     wide = any(t.dtype == torch.float64 for t in given.values())
@@ -35,6 +37,16 @@ def promote(**values: Any) -> list[Tensor]:
         raise ArgumentError(f"Tensors must be on one device, got {where}.")
     device = next(iter(devices.values()), torch.device("cpu"))
     return [t.to(device=device, dtype=dtype) for t in tensors.values()]
+
+
+def _are_alike(values: Collection[Any]) -> bool:
+    """Tell whether all are tensors of one usable dtype and on one device, as they mostly are."""
+    kinds = {(v.dtype, v.device) if isinstance(v, Tensor) else None for v in values}
+    return (
+        len(kinds) == 1
+        and next(iter(kinds)) is not None
+        and (next(iter(values)).dtype in (torch.float32, torch.float64))
+    )
 
 
 def promote_batch(**arguments: tuple[Any, str]) -> list[Tensor]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from taichi_softras.camera import Camera
+from taichi_softras.constants import zeros
 from taichi_softras.errors import ArgumentError, ShapeError
 from taichi_softras.mesh import Mesh
 from taichi_softras.texture_maps import FaceTexture, joined
@@ -60,6 +61,7 @@ def project(
     *,
     more: Tensor | None = None,
     trace: bool = False,
+    colored: bool = True,
 ) -> Triangles:
     """Project one mesh into all views.
 
@@ -70,15 +72,18 @@ def project(
         near: Depth at which faces are cut.
         more: Channels beside the mesh's colours. [1 or B, F, 3, K]
         trace: Whether to note where the corners of cut faces lie on them.
+        colored: Whether attributes are wanted at all.
     """
     camera = _matching(camera, mesh)
+    attributes, texture = zeros(1, mesh.n_faces, 3, 0, like=mesh.vertices), None
+    if colored:
+        attributes, texture = _corner_attributes(mesh, more)
+    if can_project(mesh.vertices, camera):
+        projected = project_points(mesh.vertices, camera, size, near)
+        if projected is not None:
+            return Triangles(projected, attributes, None, 0, texture, faces=mesh.faces)
     finite = mesh.vertices.detach().isfinite()
     all_finite = bool(finite.all())
-    attributes, texture = _corner_attributes(mesh, more)
-    if all_finite and can_project(mesh.vertices, camera):
-        points_ndc = project_points(mesh.vertices, camera, size)
-        if not bool((points_ndc.detach()[..., 2] < near).any()):
-            return Triangles(points_ndc, attributes, None, 0, texture, faces=mesh.faces)
     # A NaN would spread through the projection's backward pass to the camera.
     finite = finite.all(-1)
     vertices = mesh.vertices if all_finite else mesh.vertices.where(finite[..., None], 0.0)
@@ -160,6 +165,7 @@ def project_each(
     *,
     more: list[Tensor | None],
     trace: bool = False,
+    colored: bool = True,
 ) -> Triangles:
     """Project different meshes, one a view; `more` and `trace` as for `project`."""
     for i, mesh in enumerate(meshes):
@@ -169,7 +175,9 @@ def project_each(
                 f"got {list(mesh.vertices.shape)}."
             )
     parts = [
-        project(mesh, camera[i % len(camera)], size, near, more=more[i], trace=trace).packed()
+        project(
+            mesh, camera[i % len(camera)], size, near, more=more[i], trace=trace, colored=colored
+        ).packed()
         for i, mesh in enumerate(meshes)
     ]
     lookups = {part.texture.lookup if part.texture else "none" for part in parts}

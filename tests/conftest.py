@@ -10,6 +10,7 @@ import taichi as ti
 import torch
 
 from taichi_softras import device_memory, errors, runtime
+from taichi_softras.torch_bridge import memory
 
 hypothesis.settings.register_profile(
     "dev", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
@@ -110,9 +111,11 @@ def poisoned_memory(monkeypatch):
 
     lend = device_memory.DeviceMemory._lend
 
-    def poisoned_lend(memory, dtype, shape):
-        array = lend(memory, dtype, shape)
+    def poisoned_lend(lender, dtype, shape):
+        array = lend(lender, dtype, shape)
         _poison_kernel(dtype, len(shape))(array, _POISON_LARGER if dtype == ti.i32 else math.nan)
         return array
 
     monkeypatch.setattr(device_memory.DeviceMemory, "_lend", poisoned_lend)
+    lend_tensor = memory.TorchMemory._lend
+    monkeypatch.setattr(memory.TorchMemory, "_lend", lambda *args: _poison(lend_tensor(*args)))

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import taichi as ti
 
 from taichi_softras.kernels.phases import counters, next_task
+from taichi_softras.kernels.setup import is_finite
 from taichi_softras.kernels.types import TASK, array
 from taichi_softras.kernels.vertex import SMALLEST_DEPTH
 
@@ -20,7 +21,10 @@ and y are in a depth of 1 (orthographic: at any depth), and where depth's axis l
 CHUNKS = 32
 """Parts of the vertices that threads share."""
 
-PROGRESS = counters(1)
+BROKEN, NEARER = counters(1), counters(1) + 1
+"""Where in `progress` `project` writes 1 if a vertex is not finite, or before the near plane."""
+
+PROGRESS = counters(1) + 2
 """Zeros that the kernels need."""
 
 
@@ -46,6 +50,7 @@ def projection_kernels(
         cameras_too: Compute gradients of the cameras.
     """
     serial = not parallel
+    finite = is_finite(dtype)
 
     @ti.func
     def to_view(points: ti.template(), at, cameras: ti.template(), c):
@@ -76,8 +81,9 @@ def projection_kernels(
         n_cameras: ti.i32,  # C: 1 or B
         n_vertices: ti.i32,  # V
         projected: array(dtype, 2),  # [B * V, 3] out: x right, y up in NDC, view depth
+        near: dtype,  # depth of the near plane
         n_workers: ti.i32,
-        progress: array(ti.i32, 1),  # [PROGRESS] zeros
+        progress: array(ti.i32, 1),  # [PROGRESS] zeros; see BROKEN and NEARER
     ):
         ti.loop_config(serialize=serial)
         for worker in range(n_workers * TASK):
@@ -89,7 +95,11 @@ def projection_kernels(
                         c = ti.min(b, n_cameras - 1)
                         for v in range(chunk * each, ti.min((chunk + 1) * each, n_vertices)):
                             at = ti.min(b, n_sets - 1) * n_vertices + v
-                            _, view = to_view(points, at, cameras, c)
+                            point, view = to_view(points, at, cameras, c)
+                            if not (finite(point[0]) and finite(point[1]) and finite(point[2])):
+                                progress[BROKEN] = 1
+                            if view[2] < near:
+                                progress[NEARER] = 1
                             depth, _ = divisor(view)
                             row = b * n_vertices + v
                             projected[row, 0] = cameras[c, 12] * (view[0] / depth) + cameras[c, 14]

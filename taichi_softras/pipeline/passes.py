@@ -29,10 +29,6 @@ class Rendered:
     state: Array  # see `Plan.state_numbers`
     winner: Array  # [P] with hard colour, else [1]
 
-    def without_alpha(self, image: Array, depth: Array) -> "Rendered":
-        """Return what the adjoint needs, with other arrays for the image and the depth."""
-        return Rendered(self.tiles, None, image, depth, self.state, self.winner)
-
 
 @dataclass(frozen=True)
 class Gradients:

@@ -9,6 +9,7 @@ from torch import Tensor
 from taichi_softras import pipeline, topology
 from taichi_softras.inputs import RasterInputs
 from taichi_softras.pipeline import CornerLists, Needs, Plan, Rendered, Scene
+from taichi_softras.skipped import SkippedFaces
 from taichi_softras.torch_bridge.memory import CopiedMemory, TorchMemory, launching, memory_for
 
 
@@ -48,8 +49,7 @@ class Images(NamedTuple):
     """[P, C], None without colour."""
     depth: Tensor | None
     """[P], None without colour."""
-    skipped: Tensor
-    """[3] int32, see `SkippedFaces`."""
+    skipped: SkippedFaces
 
 
 @dataclass(frozen=True)
@@ -103,11 +103,12 @@ def forward(plan: Plan, tensors: Tensors) -> tuple[Images, Kept]:
             memory.tensor(rendered.alpha, pixels),
             memory.tensor(image, pixels, plan.variant.channels) if colored else None,
             memory.tensor(depth, pixels) if colored else None,
-            memory.tensor(rendered.tiles.faces.skipped, 3),
+            SkippedFaces(*memory.tensor(rendered.tiles.faces.skipped, 3).tolist()),
         )
     if isinstance(memory, TorchMemory):
         # Aliases: results that autograd owns must not be reached from what they keep alive.
-        rendered = rendered.without_alpha(image.detach(), depth.detach())
+        results = (rendered.alpha.detach(), image.detach(), depth.detach())
+        rendered = Rendered(rendered.tiles, *results, rendered.state, rendered.winner)
     return images, Kept(plan, memory, scene, rendered, like, tensors.faces)
 
 

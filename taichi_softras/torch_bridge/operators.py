@@ -29,8 +29,8 @@ N_TENSORS = 8
 
 def render(
     inputs: RasterInputs, settings: RasterSettings, orthographic: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Render a group of channels: alpha [P], image [P, C], depth [P], skipped [3]."""
+) -> tuple[Tensor, Tensor, Tensor, SkippedFaces]:
+    """Render a group of channels: alpha [P], image [P, C], depth [P]; counts are 0-d tensors."""
     alpha, image, depth, _, _, skipped = rasterize(
         inputs.corners,
         inputs.attributes,
@@ -47,7 +47,7 @@ def render(
         orthographic,
         [float(getattr(settings, name)) for name in _NUMBERS],
     )
-    return alpha, image, depth, skipped
+    return alpha, image, depth, SkippedFaces(*skipped.unbind())
 
 
 _CHOICES = ("distance", "alpha", "color", "clip", "cull", "unseen")
@@ -116,8 +116,8 @@ def rasterize(
     options = (size, choices, lookup, perspective_correct, orthographic, numbers)
     tensors = (corners, attributes, background, texels, sigma, gamma, views, table)
     images, kept = launch.forward(_plan(tensors, options), _tensors(tensors))
-    warn_about_skipped(SkippedFaces(*images.skipped.tolist()))
-    return images.alpha, *launch.leftovers(kept, images), images.skipped
+    warn_about_skipped(images.skipped)
+    return images.alpha, *launch.leftovers(kept, images), views.new_tensor(images.skipped)
 
 
 @rasterize.register_fake

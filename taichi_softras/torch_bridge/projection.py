@@ -4,18 +4,29 @@
 rasterizer where many views are small.
 """
 
+import math
 from functools import partial
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from taichi_softras import runtime
 from taichi_softras.fast_launch import launch
-from taichi_softras.kernels.project import CAMERA_ROW, CHUNKS, PROGRESS, projection_kernels
+from taichi_softras.kernels.project import (
+    BROKEN,
+    CAMERA_ROW,
+    CHUNKS,
+    PROGRESS,
+    projection_kernels,
+)
 from taichi_softras.projection import Projection
 from taichi_softras.torch_bridge.derivatives import first_only
 from taichi_softras.torch_bridge.memory import dtype_name
+
+LARGE = 1e30
+"""A finite depth beyond all others."""
 
 PARALLEL = 2**14
 """Points of all views from which on it pays to wake Taichi's threads."""
@@ -37,26 +48,48 @@ def can_project(points: Tensor, camera: Projection) -> bool:
     return runtime.backend() == "cpu"
 
 
-def project_points(points: Tensor, camera: Projection, size: tuple[int, int]) -> Tensor:
+def project_points(
+    points: Tensor, camera: Projection, size: tuple[int, int], near: float = -math.inf
+) -> Tensor | None:
     """Project vertices; ask `can_project` before.
 
     Args:
-        points: World coordinates, finite; shared by all views or a set for each. [V, 3] or
-            [B or 1, V, 3]
+        points: World coordinates, shared by all views or a set for each. [V, 3] or [B or 1, V, 3]
         camera: B cameras or one, of the points' dtype.
         size: Image height and width in pixels.
+        near: View depth of the near plane.
 
     Returns:
-        x right, y up in NDC, view depth. [B, V, 3]
+        x right, y up in NDC, view depth; None if a vertex is not finite, or nearer than the near
+        plane in some view. [B, V, 3]
     """
-    projected: Tensor = _Project.apply(  # type: ignore[no-untyped-call]
-        points, _rows(camera, size), not camera.orthographic
+    projected, usable = _Project.apply(  # type: ignore[no-untyped-call]
+        points, _rows(camera, size), not camera.orthographic, near
     )
-    return projected
+    return projected if usable else None
 
 
 def _rows(camera: Projection, size: tuple[int, int]) -> Tensor:
-    """Lay cameras out as the kernels read them. [C, CAMERA_ROW]."""
+    """Lay cameras out as the kernels read them; remembered while they stay. [C, CAMERA_ROW]."""
+    tensors = (camera.view_from_world, camera.focal, camera.center)
+    # Tensors of inference mode do not count their changes.
+    if (
+        any(t.requires_grad or t.is_inference() for t in tensors)
+        or torch.is_inference_mode_enabled()
+    ):
+        return _lay_out(camera, size)
+    state = (size, [t._version for t in tensors])
+    found = _remembered.get(camera)
+    if found is None or found[0] != state:
+        found = _remembered[camera] = (state, _lay_out(camera, size))
+    return found[1]
+
+
+_remembered: WeakKeyDictionary[Projection, tuple[Any, Tensor]] = WeakKeyDictionary()
+"""Rows of cameras, with the size and the tensors' versions that they were made for."""
+
+
+def _lay_out(camera: Projection, size: tuple[int, int]) -> Tensor:
     scale = size[0] / min(size)
     pose = camera.view_from_world
     parts = [
@@ -81,21 +114,25 @@ class _Project(torch.autograd.Function):
     """Forward and its adjoint; the adjoint has no derivative of its own."""
 
     @staticmethod
-    def forward(ctx: Any, points: Tensor, cameras: Tensor, perspective: bool) -> Tensor:
+    def forward(
+        ctx: Any, points: Tensor, cameras: Tensor, perspective: bool, near: float
+    ) -> tuple[Tensor, bool]:
         n_sets = points.shape[0] if points.ndim == 3 else 1
         n_views = max(n_sets, cameras.shape[0])
         ctx.sizes = _Sizes(n_views, n_sets, cameras.shape[0], points.shape[-2])
         ctx.perspective = perspective
         ctx.save_for_backward(points, cameras)
         projected = points.new_empty(n_views, points.shape[-2], 3)
-        _launch("project", (points, cameras), ctx.sizes, perspective, projected)
-        return projected
+        # Compilers may assume that there are no infinite numbers.
+        near = max(near, -LARGE)
+        progress = _launch("project", (points, cameras), ctx.sizes, perspective, projected, near)
+        return projected, not any(progress[BROKEN:].tolist())
 
     @staticmethod
-    def backward(ctx: Any, d_projected: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, d_projected: Tensor, _: None) -> tuple[Tensor | None, ...]:
         cameras_too = ctx.needs_input_grad[1]
         pull_back = partial(_pull_back, ctx.saved_tensors, ctx.sizes, ctx.perspective, cameras_too)
-        return (*first_only(pull_back, d_projected), None)
+        return (*first_only(pull_back, d_projected), None, None)
 
 
 def _pull_back(
@@ -109,6 +146,9 @@ def _pull_back(
     d_points = torch.empty_like(points, memory_format=torch.contiguous_format)
     shape = (sizes.n_views, CHUNKS, CAMERA_ROW) if cameras_too else (1, 1, 1)
     parts = points.new_empty(shape, dtype=torch.float64)
+    if 0 in sizes:
+        d_points.zero_()
+        parts.zero_()
     _launch(
         "pull_back", tensors, sizes, perspective, d_projected.contiguous(),
         d_points.reshape(-1, 3), parts, cameras_too=cameras_too,
@@ -127,20 +167,21 @@ def _launch(
     sizes: _Sizes,
     perspective: bool,
     projected: Tensor,
-    *gradients: Tensor,
+    *arguments: Any,
     cameras_too: bool = False,
-) -> None:
+) -> Tensor:
+    """Launch a kernel, unless there is nothing to do, and return what it wrote of its progress."""
     points, cameras = tensors
+    progress = torch.zeros(PROGRESS, dtype=torch.int32)
     if 0 in sizes:
-        for gradient in gradients:
-            gradient.zero_()
-        return
+        return progress
     parallel = projected.numel() // 3 > PARALLEL
     dtype = runtime.taichi_dtype(dtype_name(points.dtype))
     kernel = getattr(projection_kernels(dtype, perspective, parallel, cameras_too), which)
     with runtime.launching():
         launch(
             kernel, points.detach().contiguous().reshape(-1, 3), cameras.detach().contiguous(),
-            *sizes, projected.detach().reshape(-1, 3), *gradients,
-            runtime.thread_count() if parallel else 1, torch.zeros(PROGRESS, dtype=torch.int32),
+            *sizes, projected.detach().reshape(-1, 3), *arguments,
+            runtime.thread_count() if parallel else 1, progress,
         )  # fmt: skip
+    return progress

@@ -83,13 +83,10 @@ def rasterize(
     )
     draw = operators.render if compiling else _render
     groups = [draw(group, settings, orthographic) for group in inputs.groups(MAX_CHANNELS)]
-    alpha, image, depth, skipped = groups[0]
+    alpha, image, depth, counts = groups[0]
     batch = (inputs.views.shape[0], *inputs.size)
     alpha = alpha.reshape(batch)
-    if compiling:
-        counts = SkippedFaces(*skipped.unbind())  # type: ignore[arg-type]
-    else:
-        counts = SkippedFaces(*skipped.tolist())
+    if not compiling:
         warn_about_skipped(counts)
     if settings.color == "none" or image is None or depth is None:
         return Rendering(None, alpha, None, counts)
@@ -100,8 +97,8 @@ def rasterize(
 
 def _render(
     inputs: RasterInputs, settings: RasterSettings, orthographic: bool
-) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor]:
-    """Render a group of channels: alpha [P], image [P, C], depth [P], skipped [3]."""
+) -> tuple[Tensor, Tensor | None, Tensor | None, SkippedFaces]:
+    """Render a group of channels: alpha [P], image [P, C], depth [P]."""
     texels = inputs.texels
     plan = Plan.of(
         settings,
@@ -118,7 +115,7 @@ def _render(
         textured=texels.shape[1],
         n_texels=texels.shape[0],
     )
-    result: tuple[Tensor, Tensor | None, Tensor | None, Tensor] = _Rasterize.apply(  # type: ignore[no-untyped-call]
+    result: tuple[Tensor, Tensor | None, Tensor | None, SkippedFaces] = _Rasterize.apply(  # type: ignore[no-untyped-call]
         inputs.points,
         inputs.attributes,
         inputs.background,
@@ -149,13 +146,12 @@ class _Rasterize(torch.autograd.Function):
         table: Tensor,
         faces: Tensor | None,
         plan: Plan,
-    ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor]:
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, SkippedFaces]:
         tensors = launch.Tensors(points, attributes, views, background, texels, table, faces)
         images, ctx.kept = launch.forward(plan, tensors)
         # Autograd then notices if what the adjoint reads is changed in between.
         ctx.save_for_backward(points, attributes, texels, faces, images.image, images.depth)
         ctx.softness = [v.detach() if isinstance(v, Tensor) else None for v in (sigma, gamma)]
-        ctx.mark_non_differentiable(images.skipped)
         return images.alpha, images.image, images.depth, images.skipped
 
     @staticmethod
