@@ -27,28 +27,28 @@ def three_phases():
     ):
         for worker in range(n_workers * TASK):
             if worker % TASK == 0:
-                i = next_task(progress, 0)
+                i = next_task(progress, 0, worker // TASK, n_workers, N)
                 while i < N:
                     first[i] = 1
-                    finish_task(progress, 0)
-                    i = next_task(progress, 0)
-                await_tasks(progress, 0, N)
-                i = next_task(progress, 1)
+                    finish_task(progress, 0, n_workers)
+                    i = next_task(progress, 0, worker // TASK, n_workers, N)
+                await_tasks(progress, 0, n_workers, N)
+                i = next_task(progress, 1, worker // TASK, n_workers, N)
                 while i < N:
                     s = 0
                     for k in range(i, N):
                         s += first[k]
                     second[i] = 2 * s
-                    finish_task(progress, 1)
-                    i = next_task(progress, 1)
-                await_tasks(progress, 1, N)
-                i = next_task(progress, 2)
+                    finish_task(progress, 1, n_workers)
+                    i = next_task(progress, 1, worker // TASK, n_workers, N)
+                await_tasks(progress, 1, n_workers, N)
+                i = next_task(progress, 2, worker // TASK, n_workers, N)
                 while i < N:
                     s = 0
                     for k in range(N):
                         s += second[N - 1 - k]
                     third[i] = s
-                    i = next_task(progress, 2)
+                    i = next_task(progress, 2, worker // TASK, n_workers, N)
 
     return run
 
@@ -61,6 +61,6 @@ def test_a_phase_sees_all_of_the_one_before(arch, three_phases, workers):
     with runtime.launching():
         for _ in range(300):
             arrays = [torch.full((N,), -1, dtype=torch.int32) for _ in range(3)]
-            progress = torch.zeros(counters(3), dtype=torch.int32)
+            progress = torch.zeros(counters(3, workers), dtype=torch.int32)
             three_phases(*arrays, workers, progress)
             assert torch.equal(arrays[2], wanted)

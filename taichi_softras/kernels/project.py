@@ -21,11 +21,13 @@ and y are in a depth of 1 (orthographic: at any depth), and where depth's axis l
 CHUNKS = 32
 """Parts of the vertices that threads share."""
 
-BROKEN, NEARER = counters(1), counters(1) + 1
-"""Where in `progress` `project` writes 1 if a vertex is not finite, or before the near plane."""
+BROKEN, NEARER = 0, 1
+"""Where in `found` `project` writes 1 if a vertex is not finite, or before the near plane."""
 
-PROGRESS = counters(1) + 2
-"""Zeros that the kernels need."""
+
+def projection_progress(n_workers: int) -> int:
+    """Zeros that the kernels need."""
+    return counters(1, n_workers)
 
 
 class ProjectionKernels(NamedTuple):
@@ -82,14 +84,15 @@ def projection_kernels(
         n_vertices: ti.i32,  # V
         projected: array(dtype, 2),  # [B * V, 3] out: x right, y up in NDC, view depth
         near: dtype,  # depth of the near plane
+        found: array(ti.i32, 1),  # [2] zeros in; see BROKEN and NEARER
         n_workers: ti.i32,
-        progress: array(ti.i32, 1),  # [PROGRESS] zeros; see BROKEN and NEARER
+        progress: array(ti.i32, 1),  # `projection_progress` zeros
     ):
         ti.loop_config(serialize=serial)
         for worker in range(n_workers * TASK):
             if worker % TASK == 0:
                 each = (n_vertices + CHUNKS - 1) // CHUNKS
-                chunk = next_task(progress, 0)
+                chunk = next_task(progress, 0, worker // TASK, n_workers, CHUNKS)
                 while chunk < CHUNKS:
                     for b in range(n_views):
                         c = ti.min(b, n_cameras - 1)
@@ -97,15 +100,15 @@ def projection_kernels(
                             at = ti.min(b, n_sets - 1) * n_vertices + v
                             point, view = to_view(points, at, cameras, c)
                             if not (finite(point[0]) and finite(point[1]) and finite(point[2])):
-                                progress[BROKEN] = 1
+                                found[BROKEN] = 1
                             if view[2] < near:
-                                progress[NEARER] = 1
+                                found[NEARER] = 1
                             depth, _ = divisor(view)
                             row = b * n_vertices + v
                             projected[row, 0] = cameras[c, 12] * (view[0] / depth) + cameras[c, 14]
                             projected[row, 1] = cameras[c, 15] - cameras[c, 13] * (view[1] / depth)
                             projected[row, 2] = view[2]
-                    chunk = next_task(progress, 0)
+                    chunk = next_task(progress, 0, worker // TASK, n_workers, CHUNKS)
 
     @ti.kernel
     def pull_back(
@@ -119,13 +122,13 @@ def projection_kernels(
         d_points: array(dtype, 2),  # [S * V, 3] out
         d_cameras: array(ti.f64, 3),  # [B, CHUNKS, CAMERA_ROW] out if wanted, to sum over chunks
         n_workers: ti.i32,
-        progress: array(ti.i32, 1),  # [PROGRESS] zeros
+        progress: array(ti.i32, 1),  # `projection_progress` zeros
     ):
         ti.loop_config(serialize=serial)
         for worker in range(n_workers * TASK):
             if worker % TASK == 0:
                 each = (n_vertices + CHUNKS - 1) // CHUNKS
-                chunk = next_task(progress, 0)
+                chunk = next_task(progress, 0, worker // TASK, n_workers, CHUNKS)
                 while chunk < CHUNKS:
                     for b in range(n_views):
                         c = ti.min(b, n_cameras - 1)
@@ -161,6 +164,6 @@ def projection_kernels(
                         if ti.static(cameras_too):
                             for n in ti.static(range(CAMERA_ROW)):
                                 d_cameras[b, chunk, n] = total[n]
-                    chunk = next_task(progress, 0)
+                    chunk = next_task(progress, 0, worker // TASK, n_workers, CHUNKS)
 
     return ProjectionKernels(project, pull_back)

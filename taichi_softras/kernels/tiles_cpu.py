@@ -27,8 +27,10 @@ SET_UP, COUNT, FILL = 0, 1, 2
 PHASES = 3
 """Phases of `list_faces`."""
 
-PROGRESS = counters(PHASES)
-"""Zeros that `bin_faces` needs."""
+
+def binning_progress(n_workers: int) -> int:
+    """Zeros that `bin_faces` needs."""
+    return counters(PHASES, n_workers)
 
 
 @ti.func
@@ -110,7 +112,7 @@ def listing_function(dtype: Any, distance: str, cull: str, any_depth: bool) -> A
         tile_rows, tile_columns, first_tile_row, end_tile_row, n_chunks, begin, capacity,
         records: ti.template(), boxes: ti.template(), skipped: ti.template(),
         face_start: ti.template(), chunk_next: ti.template(), tile_start: ti.template(),
-        total: ti.template(), entries: ti.template(), progress: ti.template(),
+        total: ti.template(), entries: ti.template(), worker, n_workers, progress: ti.template(),
     ):  # fmt: skip
         """Do a worker's part, and wait for the others'; arguments as of `bin_faces`.
 
@@ -126,7 +128,7 @@ def listing_function(dtype: Any, distance: str, cull: str, any_depth: bool) -> A
             if filling == 1:
                 fits = total[0] <= capacity
             if fits:
-                task = next_task(progress, 2 * filling)
+                task = next_task(progress, 2 * filling, worker, n_workers, n_tasks)
                 while task < n_tasks:
                     b, chunk = task // n_chunks, task % n_chunks
                     counts = chunk * n_tiles + b * tiles_per_view
@@ -151,14 +153,14 @@ def listing_function(dtype: Any, distance: str, cull: str, any_depth: bool) -> A
                         )  # fmt: skip
                         if filling == 0:
                             face_start[n] = end_slot
-                    finish_task(progress, 2 * filling)
-                    task = next_task(progress, 2 * filling)
-                await_tasks(progress, 2 * filling, n_tasks)
+                    finish_task(progress, 2 * filling, n_workers)
+                    task = next_task(progress, 2 * filling, worker, n_workers, n_tasks)
+                await_tasks(progress, 2 * filling, n_workers, n_tasks)
                 if filling == 0:
-                    if next_task(progress, 1) == 0:
+                    if next_task(progress, 1, worker, n_workers, 1) == 0:
                         scan(n_faces, n_tiles, n_chunks, face_start, tile_start, chunk_next, total)
-                        finish_task(progress, 1)
-                    await_tasks(progress, 1, 1)
+                        finish_task(progress, 1, n_workers)
+                    await_tasks(progress, 1, n_workers, 1)
         return fits
 
     return list_faces
@@ -198,15 +200,16 @@ def binning_kernel(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any
         total: array(ti.i32, 1),  # [1] out: number of entries K, at most LARGEST
         entries: array(ti.i32, 2),  # [K, ENTRY] out, tile by tile, in face order
         n_workers: ti.i32,
-        progress: array(ti.i32, 1),  # [PROGRESS] zeros
+        progress: array(ti.i32, 1),  # `binning_progress` zeros
     ):
         for worker in range(n_workers * TASK):
             if worker % TASK == 0:
+                me = worker // TASK
                 list_faces(
                     points, faces, n_vertices, attributes, views, n_views, n_faces, channels,
                     height, width, reach, tile_rows, tile_columns, first_tile_row, end_tile_row,
                     n_chunks, begin, capacity, records, boxes, skipped, face_start, chunk_next,
-                    tile_start, total, entries, progress,
+                    tile_start, total, entries, me, n_workers, progress,
                 )  # fmt: skip
 
     return bin_faces

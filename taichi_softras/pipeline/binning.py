@@ -1,6 +1,6 @@
 """Faces by tile: whole lists, or lists for a band of tile rows at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -59,8 +59,8 @@ class Finish(NamedTuple):
 
     kernel: Any
     """Its arguments begin with those of `kernels.tiles_cpu.bin_faces`."""
-    progress: int
-    """Zeros that it needs."""
+    progress: Callable[[int], int]
+    """How many zeros so many workers need."""
     arguments: tuple[Any, ...] = ()
 
 
@@ -123,7 +123,10 @@ def _collect_on_cpu(
     n, n_tiles = plan.n_faces, plan.n_tiles
     # Enough tasks to share, few enough that their counters stay small.
     n_chunks = max(1, min(8, 8 // plan.n_views))
-    finish = finish or Finish(tiles_cpu.binning_kernel(*plan.setup_choices), tiles_cpu.PROGRESS)
+    n_workers = runtime.thread_count()
+    finish = finish or Finish(
+        tiles_cpu.binning_kernel(*plan.setup_choices), tiles_cpu.binning_progress
+    )
     face_start, tile_start = memory.integers(n + 1), memory.integers(n_tiles + 1)
     chunk_next, total = memory.integers(n_chunks * n_tiles), memory.integers(1)
     likely = (n, plan.n_views, plan.size, rows)
@@ -136,7 +139,7 @@ def _collect_on_cpu(
             scene.attributes, scene.views, plan.n_views, n,
             plan.variant.attributes, *plan.extent, plan.reach, *plan.tiles, *rows, n_chunks,
             begin, capacity, *faces, face_start, chunk_next, tile_start, total, lists,
-            runtime.thread_count(), memory.zeros(finish.progress), *finish.arguments,
+            n_workers, memory.zeros(finish.progress(n_workers)), *finish.arguments,
         )  # fmt: skip
         entries = memory.read_integer(total, 0)
         if entries <= capacity:

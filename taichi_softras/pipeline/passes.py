@@ -61,7 +61,7 @@ def forward(plan: Plan, memory: Memory, scene: Scene) -> Rendered:
     if on_cpu:  # the launch that lists faces also draws them
         kernel = raster_cpu.forward_kernel(variant, plan.cull)
         arguments = (*background, *numbers, *images, *texture)
-        finish = Finish(kernel, raster_cpu.FORWARD_PROGRESS, arguments)
+        finish = Finish(kernel, raster_cpu.forward_progress, arguments)
     tiles = bin_faces(plan, memory, scene, finish)
     if tiles.bands or not on_cpu:
         for part, scratch in bands(plan, memory, scene, tiles, finish):
@@ -180,6 +180,7 @@ def _pull(
     if corner_lists is None:
         corner_lists = CornerLists(*[memory.nothing(1, integers=True)] * 2)
     if plan.backend == "cpu":
+        threads = runtime.thread_count()
         launch(
             raster_cpu.adjoint_kernel(variant, *wanted, needs.texels),
             tiles.faces.records, scene.attributes, scene.views, tiles.tile_start,
@@ -191,7 +192,7 @@ def _pull(
             plan.n_vertices, *corner_lists,
             memory.nothing(2) if found.points is None else found.points,
             d_softness, *texture, sums,
-            *tiles.rows, runtime.thread_count(), memory.zeros(raster_cpu.ADJOINT_PROGRESS),
+            *tiles.rows, threads, memory.zeros(raster_cpu.adjoint_progress(threads)),
         )  # fmt: skip
         return d_softness
     pixels = memory.reals(plan.pixels, raster_gpu.pixel_width(variant.channels))

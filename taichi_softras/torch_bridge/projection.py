@@ -15,11 +15,10 @@ from torch import Tensor
 from taichi_softras import runtime
 from taichi_softras.fast_launch import launch
 from taichi_softras.kernels.project import (
-    BROKEN,
     CAMERA_ROW,
     CHUNKS,
-    PROGRESS,
     projection_kernels,
+    projection_progress,
 )
 from taichi_softras.projection import Projection
 from taichi_softras.torch_bridge.derivatives import first_only
@@ -125,8 +124,9 @@ class _Project(torch.autograd.Function):
         projected = points.new_empty(n_views, points.shape[-2], 3)
         # Compilers may assume that there are no infinite numbers.
         near = max(near, -LARGE)
-        progress = _launch("project", (points, cameras), ctx.sizes, perspective, projected, near)
-        return projected, not any(progress[BROKEN:].tolist())
+        found = torch.zeros(2, dtype=torch.int32)
+        _launch("project", (points, cameras), ctx.sizes, perspective, projected, near, found)
+        return projected, not any(found.tolist())
 
     @staticmethod
     def backward(ctx: Any, d_projected: Tensor, _: None) -> tuple[Tensor | None, ...]:
@@ -169,19 +169,18 @@ def _launch(
     projected: Tensor,
     *arguments: Any,
     cameras_too: bool = False,
-) -> Tensor:
-    """Launch a kernel, unless there is nothing to do, and return what it wrote of its progress."""
+) -> None:
+    """Launch a kernel, unless there is nothing to do."""
     points, cameras = tensors
-    progress = torch.zeros(PROGRESS, dtype=torch.int32)
     if 0 in sizes:
-        return progress
+        return
     parallel = projected.numel() // 3 > PARALLEL
     dtype = runtime.taichi_dtype(dtype_name(points.dtype))
     kernel = getattr(projection_kernels(dtype, perspective, parallel, cameras_too), which)
+    n_workers = runtime.thread_count() if parallel else 1
+    progress = torch.zeros(projection_progress(n_workers), dtype=torch.int32)
     with runtime.launching():
         launch(
             kernel, points.detach().contiguous().reshape(-1, 3), cameras.detach().contiguous(),
-            *sizes, projected.detach().reshape(-1, 3), *arguments,
-            runtime.thread_count() if parallel else 1, progress,
+            *sizes, projected.detach().reshape(-1, 3), *arguments, n_workers, progress,
         )  # fmt: skip
-    return progress

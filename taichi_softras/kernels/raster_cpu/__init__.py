@@ -2,10 +2,10 @@
 
 The tile's pixels live in local arrays and the innermost body is scalar code on them, with selects
 instead of branches: the shape that LLVM turns into SIMD. Forward and adjoint are the same loops.
-Threads draw tiles from a queue; a tile's result does not depend on who computes it.
+Threads draw tiles, from their own share first; a tile's result does not depend on who computes it.
 """
 
 from taichi_softras.kernels.raster_cpu.adjoint import adjoint_kernel as adjoint_kernel
-from taichi_softras.kernels.raster_cpu.forward import FORWARD_PROGRESS as FORWARD_PROGRESS
 from taichi_softras.kernels.raster_cpu.forward import forward_kernel as forward_kernel
-from taichi_softras.kernels.raster_cpu.sums import ADJOINT_PROGRESS as ADJOINT_PROGRESS
+from taichi_softras.kernels.raster_cpu.forward import forward_progress as forward_progress
+from taichi_softras.kernels.raster_cpu.sums import adjoint_progress as adjoint_progress

@@ -84,11 +84,11 @@ def adjoint_kernel(
 
     @ti.func
     def next_tile(
-        progress: ti.template(), n_tiles, tiles_per_band, first_tile_row, height, width,
-        tile_start: ti.template(), d_softness: ti.template(),
+        progress: ti.template(), worker, n_workers, n_tiles, tiles_per_band, first_tile_row,
+        height, width, tile_start: ti.template(), d_softness: ti.template(),
     ):  # fmt: skip
         """Draw a tile with faces from a band of `n_tiles`; those without are done on the way."""
-        work = next_task(progress, DRAW)
+        work = next_task(progress, DRAW, worker, n_workers, n_tiles)
         searching = work < n_tiles
         while searching:
             tile = place_tile(work, tiles_per_band, first_tile_row, height, width)
@@ -97,8 +97,8 @@ def adjoint_kernel(
                 if ti.static(softness):
                     d_softness[work, 0] = 0.0
                     d_softness[work, 1] = 0.0
-                finish_task(progress, DRAW)
-                work = next_task(progress, DRAW)
+                finish_task(progress, DRAW, n_workers)
+                work = next_task(progress, DRAW, worker, n_workers, n_tiles)
                 searching = work < n_tiles
         return work
 
@@ -144,15 +144,16 @@ def adjoint_kernel(
         first_tile_row: ti.i32,  # of the band that is worked on
         end_tile_row: ti.i32,
         n_workers: ti.i32,
-        progress: array(ti.i32, 1),  # [ADJOINT_PROGRESS] zeros
+        progress: array(ti.i32, 1),  # `adjoint_progress` zeros
     ):
         tiles_per_band = (end_tile_row - first_tile_row) * ((width + TILE - 1) // TILE)
         n_tiles, n_pixels = n_views * tiles_per_band, n_views * height * width
         for worker in range(n_workers * TASK):
             if worker % TASK == 0:
+                me = worker // TASK
                 work = next_tile(
-                    progress, n_tiles, tiles_per_band, first_tile_row, height, width,
-                    tile_start, d_softness,
+                    progress, me, n_workers, n_tiles, tiles_per_band, first_tile_row,
+                    height, width, tile_start, d_softness,
                 )  # fmt: skip
                 while work < n_tiles:
                     tile = place_tile(work, tiles_per_band, first_tile_row, height, width)
@@ -356,14 +357,15 @@ def adjoint_kernel(
                     if ti.static(softness):
                         d_softness[work, 0] = to_sigma
                         d_softness[work, 1] = to_gamma
-                    finish_task(progress, DRAW)
+                    finish_task(progress, DRAW, n_workers)
                     work = next_tile(
-                        progress, n_tiles, tiles_per_band, first_tile_row, height, width,
-                        tile_start, d_softness,
+                        progress, me, n_workers, n_tiles, tiles_per_band, first_tile_row,
+                        height, width, tile_start, d_softness,
                     )  # fmt: skip
                 sum_slots(
-                    progress, n_tiles, n_views, n_faces, n_attributes, face_start, slots, more,
-                    d_corners, d_attributes, n_vertices, corner_start, corner_of, d_points,
+                    progress, me, n_workers, n_tiles, n_views, n_faces, n_attributes, face_start,
+                    slots, more, d_corners, d_attributes, n_vertices, corner_start, corner_of,
+                    d_points,
                 )  # fmt: skip
 
     return adjoint

@@ -35,8 +35,10 @@ LOOK = 16
 DRAW = PHASES
 """The phase after those of `list_faces`."""
 
-FORWARD_PROGRESS = counters(DRAW + 1)
-"""Zeros that the kernel needs."""
+
+def forward_progress(n_workers: int) -> int:
+    """Zeros that the kernel needs."""
+    return counters(DRAW + 1, n_workers)
 
 
 @cache
@@ -86,13 +88,13 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
 
     @ti.func
     def next_tile(
-        progress: ti.template(), n_tiles, tiles_per_band, first_tile_row, height, width, n_pixels,
-        far, background_depth, background: ti.template(), background_rows,
+        progress: ti.template(), worker, n_workers, n_tiles, tiles_per_band, first_tile_row,
+        height, width, n_pixels, far, background_depth, background: ti.template(), background_rows,
         tile_start: ti.template(), alpha_out: ti.template(), image: ti.template(),
         depth_out: ti.template(), state: ti.template(), winner: ti.template(),
     ):  # fmt: skip
         """Draw a tile with faces from a band of `n_tiles`; those without are done on the way."""
-        work = next_task(progress, DRAW)
+        work = next_task(progress, DRAW, worker, n_workers, n_tiles)
         searching = work < n_tiles
         while searching:
             tile = place_tile(work, tiles_per_band, first_tile_row, height, width)
@@ -112,7 +114,7 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
                             depth_out[q] = far
                         for ch in ti.static(range(channels)):
                             image[q, ch] = background[q if background_rows > 1 else 0, ch]
-                work = next_task(progress, DRAW)
+                work = next_task(progress, DRAW, worker, n_workers, n_tiles)
                 searching = work < n_tiles
         return work
 
@@ -145,7 +147,7 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
         total_entries: array(ti.i32, 1),
         entries: array(ti.i32, 2),
         n_workers: ti.i32,
-        progress: array(ti.i32, 1),  # [FORWARD_PROGRESS] zeros; from here on what is drawn
+        progress: array(ti.i32, 1),  # `forward_progress` zeros; from here on what is drawn
         background: array(dtype, 2),  # [1, C] or [B * H * W, C]
         background_rows: ti.i32,
         height: ti.i32,
@@ -170,17 +172,19 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
         n_tiles, n_pixels = n_views * tiles_per_band, n_views * height * width
         for worker in range(n_workers * TASK):
             if worker % TASK == 0:
+                me = worker // TASK
                 listed = list_faces(
                     points, faces, n_vertices, attributes, views, n_views, n_faces, channels_in,
                     real_height, real_width, reach, tile_rows, tile_columns, first_tile_row,
                     end_tile_row, n_chunks, begin, capacity, records, boxes, skipped, face_start,
-                    chunk_next, tile_start, total_entries, entries, progress,
+                    chunk_next, tile_start, total_entries, entries, me, n_workers,
+                    progress,
                 )  # fmt: skip
                 work = n_tiles
                 if listed:
                     work = next_tile(
-                        progress, n_tiles, tiles_per_band, first_tile_row, height, width, n_pixels,
-                        far, background_depth, background, background_rows,
+                        progress, me, n_workers, n_tiles, tiles_per_band, first_tile_row,
+                        height, width, n_pixels, far, background_depth, background, background_rows,
                         tile_start, alpha_out, image, depth_out, state, winner,
                     )  # fmt: skip
                 while work < n_tiles:
@@ -333,8 +337,8 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
                                         alpha_out, image, depth_out, state, winner,
                                     )  # fmt: skip
                     work = next_tile(
-                        progress, n_tiles, tiles_per_band, first_tile_row, height, width, n_pixels,
-                        far, background_depth, background, background_rows,
+                        progress, me, n_workers, n_tiles, tiles_per_band, first_tile_row,
+                        height, width, n_pixels, far, background_depth, background, background_rows,
                         tile_start, alpha_out, image, depth_out, state, winner,
                     )  # fmt: skip
 

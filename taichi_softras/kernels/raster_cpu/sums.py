@@ -12,8 +12,11 @@ from taichi_softras.kernels.phases import await_tasks, counters, finish_task, ne
 DRAW, FACES, VERTICES = 0, 1, 2
 """Phases of the adjoint."""
 
-ADJOINT_PROGRESS = counters(3)
-"""Zeros that the adjoint needs."""
+
+def adjoint_progress(n_workers: int) -> int:
+    """Zeros that the adjoint needs."""
+    return counters(3, n_workers)
+
 
 PARTS = 64
 """Tasks of each of these phases."""
@@ -28,7 +31,7 @@ def sums_function(variant: Variant, geometry: bool, attributes_too: bool) -> Any
 
     @ti.func
     def sum_slots(
-        progress: ti.template(), n_tiles, n_views, n_faces, n_attributes,
+        progress: ti.template(), worker, n_workers, n_tiles, n_views, n_faces, n_attributes,
         face_start: ti.template(), slots: ti.template(), more,
         d_corners: ti.template(), d_attributes: ti.template(),
         n_vertices, corner_start: ti.template(), corner_of: ti.template(),
@@ -36,8 +39,8 @@ def sums_function(variant: Variant, geometry: bool, attributes_too: bool) -> Any
     ):  # fmt: skip
         """Do a worker's part, once all tiles are done; arguments as of the kernel."""
         if ti.static(geometry or attributes_too):
-            await_tasks(progress, DRAW, n_tiles)
-            part = next_task(progress, FACES)
+            await_tasks(progress, DRAW, n_workers, n_tiles)
+            part = next_task(progress, FACES, worker, n_workers, PARTS)
             while part < PARTS:
                 if ti.static(geometry):
                     each = (n_faces + PARTS - 1) // PARTS
@@ -51,20 +54,20 @@ def sums_function(variant: Variant, geometry: bool, attributes_too: bool) -> Any
                             m, n_attributes, n_sharing, face_start, slots, attributes_in,
                             more, d_attributes,
                         )  # fmt: skip
-                finish_task(progress, FACES)
-                part = next_task(progress, FACES)
+                finish_task(progress, FACES, n_workers)
+                part = next_task(progress, FACES, worker, n_workers, PARTS)
         if ti.static(geometry):
             if n_vertices > 0:
-                await_tasks(progress, FACES, PARTS)
+                await_tasks(progress, FACES, n_workers, PARTS)
                 n_points = n_views * n_vertices
                 each = (n_points + PARTS - 1) // PARTS
-                part = next_task(progress, VERTICES)
+                part = next_task(progress, VERTICES, worker, n_workers, PARTS)
                 while part < PARTS:
                     for row in range(part * each, ti.min((part + 1) * each, n_points)):
                         sum_points(
                             row, n_vertices, 3 * (n_faces // n_views), corner_start, corner_of,
                             d_corners, d_points,
                         )  # fmt: skip
-                    part = next_task(progress, VERTICES)
+                    part = next_task(progress, VERTICES, worker, n_workers, PARTS)
 
     return sum_slots
