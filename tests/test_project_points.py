@@ -123,6 +123,33 @@ def test_a_vertex_in_the_eyes_plane_moves_nothing_with_its_depth(monkeypatch):
     assert all(value.isfinite().all() for value in got)
 
 
+def test_a_vertex_that_is_not_finite_or_too_near_is_left_to_torch():
+    vertices, camera = soup(torch.float32).vertices.requires_grad_(), cameras(torch.float32, 2)
+    depths = projection.project_points(vertices, camera, SIZE)[..., 2]
+    nearest = float(depths.detach().min())
+    assert projection.project_points(vertices, camera, SIZE, nearest) is not None
+    assert projection.project_points(vertices, camera, SIZE, nearest + 1e-3) is None
+    for bad in (math.nan, math.inf, -math.inf):
+        broken = vertices.detach().clone()
+        broken[7, 1] = bad
+        assert projection.project_points(broken.requires_grad_(), camera, SIZE) is None
+
+
+def test_cameras_that_stay_are_laid_out_once_and_changed_ones_again():
+    vertices = soup(torch.float32).vertices.requires_grad_()
+    camera = replace(cameras(torch.float32, 2), focal=torch.ones(2, 2))
+    first = projection._rows(camera, SIZE)
+    assert projection._rows(camera, SIZE) is first
+    assert not torch.equal(projection._rows(camera, SIZE[::-1]), first)
+    before = projection.project_points(vertices, camera, SIZE)
+    camera.focal.mul_(2.0)
+    after = projection.project_points(vertices, camera, SIZE)
+    centers = camera.center[:, None] * SIZE[0] / min(SIZE)
+    torch.testing.assert_close(after[..., :2] - centers, 2.0 * (before[..., :2] - centers))
+    learned = replace(camera, focal=torch.ones(2, 2, requires_grad=True))
+    assert projection._rows(learned, SIZE) is not projection._rows(learned, SIZE)
+
+
 def test_faces_without_vertices_and_meshes_without_faces():
     empty = Mesh(vertices=torch.rand(4, 3), faces=[])
     corners, d_vertices, *_ = with_gradients(empty, cameras(torch.float32, 2))

@@ -60,6 +60,26 @@ def test_each_output_can_be_used_alone(output):
     assert (mine - expected).norm() < 1e-7 * expected.norm()
 
 
+@pytest.mark.parametrize("color", ["softmax", "hard"])
+@pytest.mark.parametrize("alpha", ["prod", "sum"])
+def test_pixels_may_feel_alpha_alone_beside_others_that_feel_all(alpha, color):
+    """Where only alpha has a gradient, CPUs leave out what colour would cost."""
+    triangles = [t.requires_grad_() for t in soup(3, 40)]
+    settings = Options(alpha=alpha, color=color).settings(sigma=1e-3, gamma=0.1)
+    rng = torch.Generator().manual_seed(0)
+    d_alpha = torch.randn(1, 33, 33, dtype=torch.float64, generator=rng)
+    d_image = torch.randn(1, 33, 33, 3, dtype=torch.float64, generator=rng)
+    d_depth = torch.randn(1, 33, 33, dtype=torch.float64, generator=rng)
+    d_image[:, :, 10:] = d_depth[:, 20:] = d_alpha[:, 25:] = 0.0
+    gradients = []
+    for draw in (rasterize, reference.rasterize):
+        out = draw(*triangles, size=33, settings=settings)
+        outputs = (out.alpha, out.image, out.depth)
+        gradients.append(torch.autograd.grad(outputs, triangles, (d_alpha, d_image, d_depth)))
+    for ours, wanted in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, wanted, rtol=1e-9, atol=1e-9 * float(wanted.abs().max()))
+
+
 @pytest.mark.parametrize("wanted", ["corners", "attributes", "background", "sigma", "gamma"])
 def test_one_argument_alone_gets_the_gradient_that_it_gets_among_others(wanted):
     names = ("corners", "attributes", "background", "sigma", "gamma")

@@ -13,7 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 from taichi_softras import BackendError, device_memory, rasterize
 from taichi_softras.inputs import pack_inputs
 from taichi_softras.pipeline import Plan
-from taichi_softras.torch_bridge import launch
+from taichi_softras.torch_bridge import launch, memory
 from taichi_softras.torch_bridge.memory import CopiedMemory, TorchMemory, check_backend
 
 pytestmark = [pytest.mark.usefixtures("arch"), pytest.mark.xdist_group("float32")]
@@ -181,6 +181,61 @@ def gradients_of(corners, attributes):
     out = rasterize(corners, attributes, size=9, settings=SETTINGS)
     loss = out.image.square().sum() + out.alpha.sum() + out.depth.sum()
     return [out.image, *torch.autograd.grad(loss, [corners, attributes])]
+
+
+def addresses(rest):
+    """Where a rendering's working tensors are."""
+    tiles = rest.rendered.tiles
+    arrays = (*tiles.faces, tiles.face_start, tiles.tile_start, tiles.entries)
+    return [array.data_ptr() for array in arrays]
+
+
+def test_working_tensors_are_lent_again_and_never_twice_at_once(arch):
+    if not in_place(arch):
+        pytest.skip(f"{arch} has arrays of Taichi's")
+    kept()  # makes room for lists
+    first, second = kept(), kept(seed=2)
+    assert not set(addresses(first[-1])) & set(addresses(second[-1]))
+    left = addresses(first[-1])
+    del first
+    assert addresses(kept(seed=3)[-1]) == left
+
+
+def test_renderings_that_live_at_once_keep_their_gradients(arch):
+    def gradients(out, given):
+        return torch.autograd.grad(out.image.square().sum() + out.alpha.sum(), given)
+
+    alone = []
+    for seed in (1, 2, 3):
+        given = triangles(seed)
+        alone.append(gradients(rasterize(*given, size=17, settings=SETTINGS), given))
+    many = [triangles(seed) for seed in (1, 2, 3)]
+    drawn = [rasterize(*given, size=17, settings=SETTINGS) for given in many]
+    for out, given, wanted in zip(drawn, many, alone, strict=True):
+        for a, b in zip(gradients(out, given), wanted, strict=True):
+            assert torch.equal(a, b)
+
+
+def test_large_working_tensors_and_those_of_many_renderings_are_not_kept(arch, monkeypatch):
+    if not in_place(arch):
+        pytest.skip(f"{arch} has arrays of Taichi's")
+    like = torch.zeros((), dtype=torch.float64)
+    lent = [TorchMemory(like, "test") for _ in range(memory.MOST_KEPT + 3)]
+    for each in lent:
+        each.reals(4, 2)
+        each.reals(memory.LARGEST_LENT // 8 + 1)
+    del each, lent
+    left = memory._left["test", like.dtype, like.device]
+    assert len(left) == memory.MOST_KEPT
+    assert all([t is not None for t in tensors] == [True, False] for tensors in left)
+
+
+def test_working_tensors_of_inference_mode_serve_training(arch):
+    with torch.inference_mode():
+        rasterize(*(t.detach() for t in triangles(4)), size=23, settings=SETTINGS)
+    given = triangles(4)
+    rasterize(*given, size=23, settings=SETTINGS).image.sum().backward()
+    assert given[0].grad.isfinite().all()
 
 
 def test_inference_mode_renders_without_a_graph(arch):

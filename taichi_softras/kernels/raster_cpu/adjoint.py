@@ -202,13 +202,16 @@ def adjoint_kernel(
                             )
                     zero = ti.cast(0.0, dtype)
                     to_sigma, to_gamma = zero, zero
-                    # Pixels whose gradients are all 0 give 0 to every face.
+                    # Pixels whose gradients are all 0 give 0 to every face, and those where only
+                    # the silhouette has one need its functions alone.
                     outlined = nonzero_blocks(g_alpha)
-                    awake = outlined
+                    colored = outlined
                     if ti.static(color != "none"):
-                        awake |= nonzero_blocks(g_depth)
+                        colored = nonzero_blocks(g_depth)
                         for ch in ti.static(range(channels)):
-                            awake |= nonzero_blocks(g[ch])
+                            colored |= nonzero_blocks(g[ch])
+                        if ti.static(color == "hard"):
+                            colored |= outlined
                     limits = ti.Vector.zero(dtype, BLOCKS)
                     if ti.static(color == "softmax"):
                         limits_of_sight(reference, sight * tau, limits)
@@ -220,10 +223,10 @@ def adjoint_kernel(
                         c1 = [attributes[m, 1, a] for a in ti.static(range(attributes_in))]
                         c2 = [attributes[m, 2, a] for a in ti.static(range(attributes_in))]
                         s = [ti.Vector.zero(dtype, BLOCK) for _ in ti.static(range(width_slot))]
-                        live, hidden = entries[entry, 2] & awake, 0
+                        live, hidden = entries[entry, 2], 0
                         if ti.static(color == "softmax"):
-                            hidden = hidden_blocks(limits, face.z)
-                        left = live & ~hidden
+                            hidden = hidden_blocks(limits, face.z) | ~colored
+                        left = live & colored & ~hidden
                         while left != 0:
                             # Masked, so that LLVM knows that the sums below cannot wrap.
                             block = first_block(left) & (BLOCKS - 1)
