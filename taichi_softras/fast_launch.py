@@ -19,6 +19,9 @@ from taichi.types.ndarray_type import NdarrayType
 KNOWN_VERSIONS = ((1, 7, 4),)
 """Taichi versions whose `Kernel.launch_kernel` does what `_start` does."""
 
+LARGEST_HELD = 2**20
+"""Bytes of the largest tensor that a context keeps alive."""
+
 _CPUS = (ti.x64, ti.arm64)
 
 _TORCH_NAMES = {ti.f32: "torch.float32", ti.f64: "torch.float64", ti.i32: "torch.int32"}
@@ -40,16 +43,19 @@ class _Compiled(NamedTuple):
     its number of axes, and Taichi's dtype."""
     held: list[Any] = []  # noqa: RUF012
     """What `context` holds: numbers, and the `_Held` of arrays."""
+    same: list[Any] = []  # noqa: RUF012
+    """Arguments that are in `context` if the very same objects are given."""
 
 
 class _Held(NamedTuple):
     """A tensor in a context."""
 
     tensor: weakref.ref[Any]
-    """The object itself: nobody changes what it names while it is ours, see `_start`."""
     address: int
     shape: Any
 
+
+_NOTHING = object()
 
 _compiled: dict[Any, _Compiled] = {}
 
@@ -118,42 +124,52 @@ def _look_up(kernel: Any, program: Any) -> _Compiled:
             return public_only
     code = program.compile_kernel(program.config(), program.get_device_caps(), instances[0])
     context = instances[0].make_launch_context()
-    return _Compiled(program, code, context, tuple(wanted), [None] * len(wanted))
+    nothing = [_NOTHING] * len(wanted)
+    return _Compiled(program, code, context, tuple(wanted), nothing, nothing.copy())
 
 
 def _start(found: _Compiled, arguments: tuple[Any, ...]) -> bool:
-    """Launch, or return False if an argument is not what the annotation says.
-
-    A tensor that was given the last time is not looked at again: those that are kept are never
-    given other memory, and of others callers pass a new object (`detach`) each time.
-    """
-    context, held = found.context, found.held
-    if len(arguments) != len(held):
+    """Launch, or return False if an argument is not what the annotation says."""
+    same = found.same
+    if len(arguments) != len(same):
         return False
-    for value, before, (place, number, name, ndim, dtype) in zip(
-        arguments, held, found.wanted, strict=True
-    ):
-        if number is None:
-            if type(before) is _Held and before.tensor() is value:
-                continue
-            given = getattr(value, "dtype", None)
-            if given is _torch_dtypes.get(name) or str(given) == name:
-                now = _set_tensor(context, place, value, ndim, before)
-                _torch_dtypes[name] = given
-            else:
-                now = _set_ndarray(context, place, value, ndim, dtype)
-            if now is None:
-                return False
-            held[place[0]] = now
-        elif type(value) is not number and not (number is float and type(value) is int):
+    for i, value in enumerate(arguments):
+        if value is not same[i] and not _set(found, i, value):
             return False
-        elif value != before:
-            if number is float:
-                context.set_arg_float(place, value)
-            else:
-                context.set_arg_int(place, value)
-            held[place[0]] = value
-    found.program.launch_kernel(found.code, context)
+    found.program.launch_kernel(found.code, found.context)
+    return True
+
+
+def _set(found: _Compiled, i: int, value: Any) -> bool:
+    """Put an argument into its place, or return False if it does not fit there."""
+    context, same, before = found.context, found.same, found.held[i]
+    place, number, name, ndim, dtype = found.wanted[i]
+    if number is None:
+        kept = before.tensor() if isinstance(before, _Held) else None
+        if kept is not None and kept is value:
+            # Given twice, so it is one that is kept: nobody gives it other memory, while of all
+            # others callers pass a new object each time (`detach`).
+            if kept.nbytes <= LARGEST_HELD:
+                same[i] = value
+            return True
+        given = getattr(value, "dtype", None)
+        if given is _torch_dtypes.get(name) or str(given) == name:
+            now = _set_tensor(context, place, value, ndim, before)
+            _torch_dtypes[name] = given
+        else:
+            now = _set_ndarray(context, place, value, ndim, dtype)
+        if now is None:
+            return False
+        found.held[i], same[i] = now, _NOTHING
+        return True
+    if type(value) is not number and not (number is float and type(value) is int):
+        return False
+    if value != before:
+        if number is float:
+            context.set_arg_float(place, value)
+        else:
+            context.set_arg_int(place, value)
+    found.held[i] = same[i] = value
     return True
 
 

@@ -1,5 +1,7 @@
 """The private way of launching kernels does what the public one does."""
 
+import weakref
+
 import pytest
 import taichi as ti
 import torch
@@ -67,6 +69,38 @@ def test_what_is_not_exactly_as_annotated_goes_the_public_way(scaled):
         launch(kernel, torch.ones(4, 4).T[:3], 1.0, 1, torch.ones(3, 4))
     with runtime.launch_lock, pytest.raises(ti.TaichiRuntimeTypeError):
         launch(kernel, torch.ones(2, 2), 1.0, 1.5, torch.ones(2, 2))
+
+
+def test_tensors_that_stay_are_read_anew_and_may_give_way_to_others(scaled):
+    kernel, calls = scaled
+    x, out = torch.ones(2, 2), torch.zeros(2, 2)
+    for n in range(4):
+        run(kernel, x.mul_(2.0), n=n, out=out)
+    for size in ((2, 2), (5, 1)):
+        run(kernel, torch.rand(size), out=torch.zeros(size))
+        run(kernel, torch.rand(size))
+    run(kernel, x, out=out)
+    assert len(calls) == 1
+    with runtime.launch_lock, pytest.raises(ti.TaichiRuntimeTypeError):
+        launch(kernel, None, 1.0, 1, out)
+
+
+def test_tensors_are_not_kept_alive_for_being_large(scaled, monkeypatch):
+    kernel, _ = scaled
+    monkeypatch.setattr(fast_launch, "LARGEST_HELD", 100)
+    run(kernel, torch.ones(1, 1))  # compiles, and is remembered by `scaled`
+    small, large = torch.ones(5, 5), torch.ones(6, 5)
+    alive = [weakref.ref(tensor) for tensor in (small, large)]
+    for x in (small, small, small, large, large, large):
+        run(kernel, x)
+    del x, small, large
+    assert [ref() is None for ref in alive] == [True, True]
+    last = torch.ones(5, 5)
+    alive = weakref.ref(last)
+    for _ in range(3):
+        run(kernel, last)
+    del last
+    assert alive() is not None
 
 
 def test_an_unknown_taichi_is_called_publicly(scaled, monkeypatch):

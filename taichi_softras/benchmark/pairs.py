@@ -63,7 +63,7 @@ def profile(step: Pass, seconds: float) -> Profile:
     if plan.backend == "cpu" and not rendered.tiles.bands:
         alone = _alone(plan, scene, rendered)
         with runtime.launching():
-            binning = _least(lambda: pipeline.bin_faces(plan, memory, scene))
+            binning = _least(lambda: pipeline.bin_faces(plan, memory.scratch(), scene))
         # It may have found a quieter moment.
         least["bin_faces"] = min(binning, least["forward"])
         least["forward"] -= least["bin_faces"]

@@ -128,8 +128,10 @@ def listing_function(dtype: Any, distance: str, cull: str, any_depth: bool) -> A
             if filling == 1:
                 fits = total[0] <= capacity
             if fits:
-                task = next_task(progress, 2 * filling, worker, n_workers, n_tasks)
-                while task < n_tasks:
+                while True:
+                    task = next_task(progress, 2 * filling, worker, n_workers, n_tasks)
+                    if task == n_tasks:
+                        break
                     b, chunk = task // n_chunks, task % n_chunks
                     counts = chunk * n_tiles + b * tiles_per_view
                     if filling == 0:
@@ -154,7 +156,6 @@ def listing_function(dtype: Any, distance: str, cull: str, any_depth: bool) -> A
                         if filling == 0:
                             face_start[n] = end_slot
                     finish_task(progress, 2 * filling, n_workers)
-                    task = next_task(progress, 2 * filling, worker, n_workers, n_tasks)
                 await_tasks(progress, 2 * filling, n_workers, n_tasks)
                 if filling == 0:
                     if next_task(progress, 1, worker, n_workers, 1) == 0:

@@ -177,16 +177,17 @@ def launching(device: torch.device) -> AbstractContextManager[Any]:
 
 @contextmanager
 def _after_streams(lock: AbstractContextManager[Any], device: torch.device) -> Iterator[None]:
-    """Wait for work on torch's streams, and for Taichi's.
+    """Wait for work on another stream of torch's than the default one, and let it wait for ours.
 
-    Taichi launches on CUDA's legacy default stream, as torch does by default. Work on another
-    stream of torch's would race with it.
+    Taichi launches on CUDA's legacy default stream, as torch does by default, and here always:
+    work on another stream would race with it.
     """
     with lock:
-        stream = torch.cuda.current_stream(device)
-        aside = stream != torch.cuda.default_stream(device)
-        if aside:
-            stream.synchronize()
-        yield
-        if aside:
-            ti.sync()
+        stream, default = torch.cuda.current_stream(device), torch.cuda.default_stream(device)
+        if stream == default:
+            yield
+            return
+        stream.synchronize()
+        with torch.cuda.stream(default):
+            yield
+        ti.sync()

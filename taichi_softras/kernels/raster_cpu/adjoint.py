@@ -82,26 +82,6 @@ def adjoint_kernel(
             # What the pixel's colour and depth say to every weight alike.
             g_mean[i] = mean
 
-    @ti.func
-    def next_tile(
-        progress: ti.template(), worker, n_workers, n_tiles, tiles_per_band, first_tile_row,
-        height, width, tile_start: ti.template(), d_softness: ti.template(),
-    ):  # fmt: skip
-        """Draw a tile with faces from a band of `n_tiles`; those without are done on the way."""
-        work = next_task(progress, DRAW, worker, n_workers, n_tiles)
-        searching = work < n_tiles
-        while searching:
-            tile = place_tile(work, tiles_per_band, first_tile_row, height, width)
-            searching = tile_start[tile.index] == tile_start[tile.index + 1]
-            if searching:
-                if ti.static(softness):
-                    d_softness[work, 0] = 0.0
-                    d_softness[work, 1] = 0.0
-                finish_task(progress, DRAW, n_workers)
-                work = next_task(progress, DRAW, worker, n_workers, n_tiles)
-                searching = work < n_tiles
-        return work
-
     @ti.kernel
     def adjoint(
         records: array(dtype, 2),  # [N, RECORD]
@@ -151,14 +131,19 @@ def adjoint_kernel(
         for worker in range(n_workers * TASK):
             if worker % TASK == 0:
                 me = worker // TASK
-                work = next_tile(
-                    progress, me, n_workers, n_tiles, tiles_per_band, first_tile_row,
-                    height, width, tile_start, d_softness,
-                )  # fmt: skip
-                while work < n_tiles:
+                while True:
+                    work = next_task(progress, DRAW, me, n_workers, n_tiles)
+                    if work == n_tiles:
+                        break
                     tile = place_tile(work, tiles_per_band, first_tile_row, height, width)
                     b = tile.view
                     first_entry, end_entry = tile_start[tile.index], tile_start[tile.index + 1]
+                    if first_entry == end_entry:
+                        if ti.static(softness):
+                            d_softness[work, 0] = 0.0
+                            d_softness[work, 1] = 0.0
+                        finish_task(progress, DRAW, n_workers)
+                        continue
                     px = ti.Vector.zero(variant.position_dtype, ACROSS * BLOCK)
                     py = ti.Vector.zero(variant.position_dtype, DOWN * BLOCK)
                     reference = ti.Vector.zero(dtype, if_soft)
@@ -361,10 +346,6 @@ def adjoint_kernel(
                         d_softness[work, 0] = to_sigma
                         d_softness[work, 1] = to_gamma
                     finish_task(progress, DRAW, n_workers)
-                    work = next_tile(
-                        progress, me, n_workers, n_tiles, tiles_per_band, first_tile_row,
-                        height, width, tile_start, d_softness,
-                    )  # fmt: skip
                 sum_slots(
                     progress, me, n_workers, n_tiles, n_views, n_faces, n_attributes, face_start,
                     slots, more, d_corners, d_attributes, n_vertices, corner_start, corner_of,

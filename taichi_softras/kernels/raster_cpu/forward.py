@@ -87,36 +87,26 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
             image[q, ch] = sums[ch][i]
 
     @ti.func
-    def next_tile(
-        progress: ti.template(), worker, n_workers, n_tiles, tiles_per_band, first_tile_row,
-        height, width, n_pixels, far, background_depth, background: ti.template(), background_rows,
-        tile_start: ti.template(), alpha_out: ti.template(), image: ti.template(),
-        depth_out: ti.template(), state: ti.template(), winner: ti.template(),
+    def write_background(
+        tile, width, n_pixels, far, background_depth, background: ti.template(), background_rows,
+        alpha_out: ti.template(), image: ti.template(), depth_out: ti.template(),
+        state: ti.template(), winner: ti.template(),
     ):  # fmt: skip
-        """Draw a tile with faces from a band of `n_tiles`; those without are done on the way."""
-        work = next_task(progress, DRAW, worker, n_workers, n_tiles)
-        searching = work < n_tiles
-        while searching:
-            tile = place_tile(work, tiles_per_band, first_tile_row, height, width)
-            searching = tile_start[tile.index] == tile_start[tile.index + 1]
-            if searching:
-                for row in range(tile.rows):
-                    first = tile.first_pixel + row * width
-                    for q in range(first, first + tile.columns):
-                        alpha_out[q] = 0.0
-                        state[q] = nothing
-                        if ti.static(color == "softmax"):
-                            state[n_pixels + q] = background_depth
-                            state[2 * n_pixels + q] = 1.0
-                        elif ti.static(color == "hard"):
-                            winner[q] = -1
-                        if ti.static(color != "none"):
-                            depth_out[q] = far
-                        for ch in ti.static(range(channels)):
-                            image[q, ch] = background[q if background_rows > 1 else 0, ch]
-                work = next_task(progress, DRAW, worker, n_workers, n_tiles)
-                searching = work < n_tiles
-        return work
+        """Store the pixels of a tile without faces."""
+        for row in range(tile.rows):
+            first = tile.first_pixel + row * width
+            for q in range(first, first + tile.columns):
+                alpha_out[q] = 0.0
+                state[q] = nothing
+                if ti.static(color == "softmax"):
+                    state[n_pixels + q] = background_depth
+                    state[2 * n_pixels + q] = 1.0
+                elif ti.static(color == "hard"):
+                    winner[q] = -1
+                if ti.static(color != "none"):
+                    depth_out[q] = far
+                for ch in ti.static(range(channels)):
+                    image[q, ch] = background[q if background_rows > 1 else 0, ch]
 
     @ti.kernel
     def forward(
@@ -180,17 +170,19 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
                     chunk_next, tile_start, total_entries, entries, me, n_workers,
                     progress,
                 )  # fmt: skip
-                work = n_tiles
-                if listed:
-                    work = next_tile(
-                        progress, me, n_workers, n_tiles, tiles_per_band, first_tile_row,
-                        height, width, n_pixels, far, background_depth, background, background_rows,
-                        tile_start, alpha_out, image, depth_out, state, winner,
-                    )  # fmt: skip
-                while work < n_tiles:
+                while listed:
+                    work = next_task(progress, DRAW, me, n_workers, n_tiles)
+                    if work == n_tiles:
+                        break
                     tile = place_tile(work, tiles_per_band, first_tile_row, height, width)
                     b = tile.view
                     first_entry, end_entry = tile_start[tile.index], tile_start[tile.index + 1]
+                    if first_entry == end_entry:
+                        write_background(
+                            tile, width, n_pixels, far, background_depth, background,
+                            background_rows, alpha_out, image, depth_out, state, winner,
+                        )  # fmt: skip
+                        continue
                     px = ti.Vector.zero(variant.position_dtype, ACROSS * BLOCK)
                     py = ti.Vector.zero(variant.position_dtype, DOWN * BLOCK)
                     silhouette = ti.Vector.zero(dtype, PIXELS)
@@ -336,10 +328,5 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
                                         silhouette, reference, total, depth_sum, nearest, sums,
                                         alpha_out, image, depth_out, state, winner,
                                     )  # fmt: skip
-                    work = next_tile(
-                        progress, me, n_workers, n_tiles, tiles_per_band, first_tile_row,
-                        height, width, n_pixels, far, background_depth, background, background_rows,
-                        tile_start, alpha_out, image, depth_out, state, winner,
-                    )  # fmt: skip
 
     return forward

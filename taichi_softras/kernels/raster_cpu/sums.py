@@ -40,8 +40,10 @@ def sums_function(variant: Variant, geometry: bool, attributes_too: bool) -> Any
         """Do a worker's part, once all tiles are done; arguments as of the kernel."""
         if ti.static(geometry or attributes_too):
             await_tasks(progress, DRAW, n_workers, n_tiles)
-            part = next_task(progress, FACES, worker, n_workers, PARTS)
-            while part < PARTS:
+            while True:
+                part = next_task(progress, FACES, worker, n_workers, PARTS)
+                if part == PARTS:
+                    break
                 if ti.static(geometry):
                     each = (n_faces + PARTS - 1) // PARTS
                     for n in range(part * each, ti.min((part + 1) * each, n_faces)):
@@ -55,19 +57,19 @@ def sums_function(variant: Variant, geometry: bool, attributes_too: bool) -> Any
                             more, d_attributes,
                         )  # fmt: skip
                 finish_task(progress, FACES, n_workers)
-                part = next_task(progress, FACES, worker, n_workers, PARTS)
         if ti.static(geometry):
             if n_vertices > 0:
                 await_tasks(progress, FACES, n_workers, PARTS)
                 n_points = n_views * n_vertices
                 each = (n_points + PARTS - 1) // PARTS
-                part = next_task(progress, VERTICES, worker, n_workers, PARTS)
-                while part < PARTS:
+                while True:
+                    part = next_task(progress, VERTICES, worker, n_workers, PARTS)
+                    if part == PARTS:
+                        break
                     for row in range(part * each, ti.min((part + 1) * each, n_points)):
                         sum_points(
                             row, n_vertices, 3 * (n_faces // n_views), corner_start, corner_of,
                             d_corners, d_points,
                         )  # fmt: skip
-                    part = next_task(progress, VERTICES, worker, n_workers, PARTS)
 
     return sum_slots
