@@ -77,18 +77,20 @@ def launch(kernel: Callable[..., None], *arguments: Any) -> None:
 def _compiling_quickly() -> Iterator[None]:
     """Leave out what LLVM does again, and what takes most of the time with large local arrays.
 
-    Taichi's own analysis of control flow grows with the square of the stores. The host's other
-    kernels are compiled as they were. A GPU's compiler gets Taichi's optimised code.
+    Taichi's own analysis of control flow grows with the square of the stores, and its search for
+    common subexpressions (`opt_level` 1) takes a third of the time. The host's other kernels are
+    compiled as they were. A GPU's compiler gets Taichi's optimised code.
     """
     config = impl.current_cfg()
-    if config.arch not in _CPUS or not config.cfg_optimization:
+    if config.arch not in _CPUS:
         yield
         return
-    config.cfg_optimization = False
+    before = config.cfg_optimization, config.opt_level
+    config.cfg_optimization, config.opt_level = False, 0
     try:
         yield
     finally:
-        config.cfg_optimization = True
+        config.cfg_optimization, config.opt_level = before
 
 
 def _recorded(runtime: Any) -> bool:

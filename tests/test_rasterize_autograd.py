@@ -50,14 +50,23 @@ def test_a_graph_that_is_kept_can_be_walked_twice():
     assert torch.equal(once, again)
 
 
-@pytest.mark.parametrize("output", ["image", "alpha", "depth"])
-def test_each_output_can_be_used_alone(output):
+@pytest.mark.parametrize("softness_too", [False, True], ids=["geometry", "all"])
+@pytest.mark.parametrize(
+    "outputs", [["image"], ["alpha"], ["depth"], ["image", "alpha"], ["alpha", "depth"]], ids=str
+)
+def test_outputs_without_a_gradient_count_as_zeros(outputs, softness_too):
     corners, attributes = leaves()
-    ours = getattr(rasterize(corners, attributes, size=7, settings=SETTINGS), output)
-    wanted = getattr(reference.rasterize(corners, attributes, size=7, settings=SETTINGS), output)
-    (mine,) = torch.autograd.grad(ours.square().sum(), corners)
-    (expected,) = torch.autograd.grad(wanted.square().sum(), corners)
-    assert (mine - expected).norm() < 1e-7 * expected.norm()
+    background = torch.full((3,), 0.3, dtype=torch.float64, requires_grad=True)
+    soft = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (1e-2, 0.1)]
+    settings = Options().settings(sigma=soft[0], gamma=soft[1])
+    wanted = [corners, attributes, *([background, *soft] if softness_too else [])]
+    gradients = []
+    for draw in (rasterize, reference.rasterize):
+        out = draw(corners, attributes, size=7, settings=settings, background=background)
+        loss = sum(getattr(out, name).square().sum() for name in outputs)
+        gradients.append(torch.autograd.grad(loss, wanted, materialize_grads=True))
+    for mine, expected in zip(*gradients, strict=True):
+        assert (mine - expected).norm() <= 1e-7 * expected.norm()
 
 
 @pytest.mark.parametrize("color", ["softmax", "hard"])

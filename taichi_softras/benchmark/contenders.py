@@ -46,13 +46,13 @@ def ours(case: Case) -> Pass:
     """Rasterize, and pull gradients back to the vertices, as `render` does."""
     vertices = case.vertices_ndc.clone().requires_grad_()
     colors, settings, mesh = case.colors, case.settings, case.mesh
+    upstream = [case.upstream]
+    if colors is not None:  # as dense as a loss's gradient
+        upstream.append(case.upstream[..., None].repeat(1, 1, 1, colors.shape[-1]))
 
     def step() -> Tensor:
         out = rasterize(vertices, colors, size=case.size, settings=settings, faces=mesh.faces)
-        outputs, upstream = [out.alpha], [case.upstream]
-        if out.image is not None:
-            outputs.append(out.image)
-            upstream.append(case.upstream[..., None].expand_as(out.image))
+        outputs = [out.alpha] if out.image is None else [out.alpha, out.image]
         return torch.autograd.grad(outputs, [vertices], upstream)[0]
 
     return step
