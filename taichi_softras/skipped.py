@@ -19,6 +19,8 @@ class SkippedFaces(NamedTuple):
 
 def warn_about_skipped(skipped: SkippedFaces, *, stacklevel: int = 4) -> None:
     """Warn, once a process and reason, that faces were left out."""
+    if not any(skipped):
+        return
     for reason, count in skipped._asdict().items():
         if count and reason not in _warned_about:
             _warned_about.add(reason)

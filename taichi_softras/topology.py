@@ -75,8 +75,8 @@ def index_range(faces: Tensor) -> tuple[int, int]:
 
 @_remember
 def as_int32(faces: Tensor) -> Tensor:
-    """Copy the faces as kernels read them."""
-    return faces.to(torch.int32).contiguous()
+    """Return the faces as kernels read them, in a tensor that is never the caller's own."""
+    return faces.to(torch.int32).contiguous().detach()
 
 
 @_remember

@@ -41,12 +41,11 @@ def promote(**values: Any) -> list[Tensor]:
 
 def _are_alike(values: Collection[Any]) -> bool:
     """Tell whether all are tensors of one usable dtype and on one device, as they mostly are."""
-    kinds = {(v.dtype, v.device) if isinstance(v, Tensor) else None for v in values}
-    return (
-        len(kinds) == 1
-        and next(iter(kinds)) is not None
-        and (next(iter(values)).dtype in (torch.float32, torch.float64))
-    )
+    first = next(iter(values), None)
+    if not isinstance(first, Tensor) or first.dtype not in (torch.float32, torch.float64):
+        return False
+    kind = (first.dtype, first.device)
+    return all(isinstance(v, Tensor) and (v.dtype, v.device) == kind for v in values)
 
 
 def promote_batch(**arguments: tuple[Any, str]) -> list[Tensor]:

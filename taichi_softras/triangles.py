@@ -167,7 +167,7 @@ def project_each(
     trace: bool = False,
     colored: bool = True,
 ) -> Triangles:
-    """Project different meshes, one a view; `more` and `trace` as for `project`."""
+    """Project different meshes, one a view; options as for `project`, `more` of each mesh."""
     for i, mesh in enumerate(meshes):
         if mesh.vertices.ndim == 3:
             raise ShapeError(

@@ -139,13 +139,16 @@ def bin_again(plan: Plan, tensors: Tensors, left: Leftovers) -> Kept:
 
 def _scene(plan: Plan, memory: TorchMemory | CopiedMemory, tensors: Tensors) -> Scene:
     textured = plan.variant.textured > 0
-    points, attributes, views, background = (_upload(memory, t) for t in tensors[:4])
+    points, attributes = _upload(memory, tensors.points), _upload(memory, tensors.attributes)
+    background = _upload(memory, tensors.background)
+    # What is kept from call to call goes in as it is: `fast_launch` knows it again.
+    views = memory.upload(tensors.views)
     # Without a texture nothing reads what stands for it.
     texels = _upload(memory, tensors.texels) if textured else memory.nothing(2)
     maps = _upload(memory, tensors.maps) if textured else memory.integers(1)
     faces = memory.nothing(2, integers=True)
     if tensors.faces is not None:
-        faces = _upload(memory, topology.as_int32(tensors.faces))
+        faces = memory.upload(topology.as_int32(tensors.faces))
     return Scene(points, faces, attributes, views, background, texels, maps)
 
 
@@ -167,7 +170,7 @@ def adjoint(
         lists = None
         if kept.faces is not None and needs.points:
             by_vertex = topology.corners_by_vertex(kept.faces, plan.n_vertices)
-            lists = CornerLists(*(_upload(memory, t) for t in by_vertex))
+            lists = CornerLists(*(memory.upload(t) for t in by_vertex))
         found = pipeline.adjoint(
             plan, memory, kept.scene, kept.rendered, d_a, d_i, d_d, needs, lists
         )
