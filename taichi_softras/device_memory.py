@@ -88,9 +88,9 @@ class DeviceMemory:
         array.fill(0)
         return array
 
-    def results(self, *shape: int, integers: bool = False) -> Array:
-        """Return an uninitialised array for what is copied to the caller."""
-        return (self.integers if integers else self.reals)(*shape)
+    def results(self, *shape: int) -> Array:
+        """Return an uninitialised array of reals for what is copied to the caller."""
+        return self.reals(*shape)
 
     def nothing(self, ndim: int, *, integers: bool = False) -> Array:
         """Return an array that kernels take and do not touch."""

@@ -201,6 +201,15 @@ def test_working_tensors_are_lent_again_and_never_twice_at_once(arch):
     assert addresses(kept(seed=3)[-1]) == left
 
 
+def test_what_a_compiled_graph_keeps_is_not_lent_again(arch):
+    _, images, rest = kept()
+    left = launch.leftovers(rest, images)
+    before = [value.clone() for value in left]
+    del rest
+    kept(seed=2)
+    assert all(torch.equal(a, b) for a, b in zip(left, before, strict=True))
+
+
 def test_renderings_that_live_at_once_keep_their_gradients(arch):
     def gradients(out, given):
         return torch.autograd.grad(out.image.square().sum() + out.alpha.sum(), given)

@@ -49,10 +49,8 @@ def forward(plan: Plan, memory: Memory, scene: Scene) -> Rendered:
         memory.results(pixels),
         memory.results(pixels, variant.channels) if variant.channels else memory.nothing(2),
         memory.results(pixels) if color != "none" else memory.nothing(1),
-        memory.results(plan.state_numbers),
-        memory.results(pixels, integers=True)
-        if color == "hard"
-        else memory.nothing(1, integers=True),
+        memory.reals(plan.state_numbers),
+        memory.integers(pixels) if color == "hard" else memory.nothing(1, integers=True),
     )
     background = (scene.background, plan.background_rows)
     numbers = (*plan.numbers, plan.background_depth)

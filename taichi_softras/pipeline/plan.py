@@ -33,8 +33,8 @@ class Memory(Protocol):
     def zeros(self, n: int) -> Array:
         """Return n int32 zeros."""
 
-    def results(self, *shape: int, integers: bool = False) -> Array:
-        """Return an uninitialised array of reals, or of int32, that may outlive the rendering."""
+    def results(self, *shape: int) -> Array:
+        """Return an uninitialised array of reals that may outlive the rendering."""
 
     def nothing(self, ndim: int, *, integers: bool = False) -> Array:
         """Return an array of reals, or of int32, that kernels take and do not touch."""

@@ -107,8 +107,11 @@ def forward(plan: Plan, tensors: Tensors) -> tuple[Images, Kept]:
         )
     if isinstance(memory, TorchMemory):
         # Aliases: results that autograd owns must not be reached from what they keep alive.
-        results = (rendered.alpha.detach(), image.detach(), depth.detach())
-        rendered = Rendered(rendered.tiles, *results, rendered.state, rendered.winner)
+        if colored:
+            image, depth = image.detach(), depth.detach()
+        rendered = Rendered(
+            rendered.tiles, rendered.alpha.detach(), image, depth, rendered.state, rendered.winner
+        )
     return images, Kept(plan, memory, scene, rendered, like, tensors.faces)
 
 
@@ -118,6 +121,8 @@ def leftovers(kept: Kept, images: Images) -> Leftovers:
     with launching(kept.like.device):
         state = kept.memory.tensor(rendered.state, plan.state_numbers)
         winner = kept.memory.tensor(rendered.winner, plan.pixels if color == "hard" else 1)
+        if isinstance(kept.memory, TorchMemory):  # working tensors, which are lent again
+            state, winner = state.clone(), winner.clone()
     image, depth = images.image, images.depth
     if image is None or depth is None:
         image, depth = state.new_empty(plan.pixels, 0), state.new_zeros(1)

@@ -91,9 +91,9 @@ class TorchMemory:
         """Return n int32 zeros to work with."""
         return self.integers(n).zero_()
 
-    def results(self, *shape: int, integers: bool = False) -> Tensor:
-        """Return an uninitialised tensor for whoever asked for the rendering."""
-        return self._make(_filled(shape), torch.int32 if integers else self._like.dtype)
+    def results(self, *shape: int) -> Tensor:
+        """Return an uninitialised tensor of reals for whoever asked for the rendering."""
+        return self._make(_filled(shape), self._like.dtype)
 
     def _lend(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         place, shape = self._asked, _filled(shape)
