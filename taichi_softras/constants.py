@@ -11,42 +11,13 @@ MOST_KEPT = 64
 """Tensors that are kept of each kind."""
 
 
-def zeros(*shape: int, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """Return zeros that nobody may write, of the dtype and on the device of another tensor."""
-    make = _zeros if torch.compiler.is_compiling() else _kept_zeros
-    return make(shape, dtype or like.dtype, like.device)
-
-
-def view_rows(counts: list[int], shared: bool, device: torch.device) -> Tensor:
-    """Return each view's first face, first attribute record, and number of faces.
-
-    Args:
-        counts: Faces of each view; they come one view after the other.
-        shared: Whether all views have the same attribute records, instead of one for each face.
-        device: Where the tensor will be.
-
-    Returns:
-        A tensor that nobody may write. [B, 3] int32
-    """
-    make = _view_rows if torch.compiler.is_compiling() else _kept_view_rows
-    return make(tuple(counts), shared, device)
-
-
-def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    return torch.zeros(shape, dtype=dtype, device=device)
-
-
-def _view_rows(counts: tuple[int, ...], shared: bool, device: torch.device) -> Tensor:
-    first = accumulate(counts, initial=0)
-    rows = [[n, 0 if shared else n, count] for n, count in zip(first, counts, strict=False)]
-    return torch.tensor(rows, dtype=torch.int32, device=device)
-
-
 def _keep(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Remember what a function of hashable arguments made."""
+    """Remember what a function of hashable arguments made, but in graphs that are compiled."""
     kept: dict[tuple[Any, ...], Tensor] = {}
 
     def keep(*arguments: Any) -> Tensor:
+        if torch.compiler.is_compiling():
+            return make(*arguments)
         found = kept.get(arguments)
         if found is None:
             # Tensors of inference mode could not take part in training later.
@@ -61,4 +32,32 @@ def _keep(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return keep
 
 
-_kept_zeros, _kept_view_rows = _keep(_zeros), _keep(_view_rows)
+def zeros(*shape: int, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Return zeros that nobody may write, of the dtype and on the device of another tensor."""
+    return _zeros(shape, dtype or like.dtype, like.device)
+
+
+def view_rows(counts: list[int], shared: bool, device: torch.device) -> Tensor:
+    """Return each view's first face, first attribute record, and number of faces.
+
+    Args:
+        counts: Faces of each view; they come one view after the other.
+        shared: Whether all views have the same attribute records, instead of one for each face.
+        device: Where the tensor will be.
+
+    Returns:
+        A tensor that nobody may write. [B, 3] int32
+    """
+    return _view_rows(tuple(counts), shared, device)
+
+
+@_keep
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.zeros(shape, dtype=dtype, device=device)
+
+
+@_keep
+def _view_rows(counts: tuple[int, ...], shared: bool, device: torch.device) -> Tensor:
+    first = accumulate(counts, initial=0)
+    rows = [[n, 0 if shared else n, count] for n, count in zip(first, counts, strict=False)]
+    return torch.tensor(rows, dtype=torch.int32, device=device)

@@ -42,9 +42,9 @@ class _Compiled(NamedTuple):
     """Of each argument: its place; the type of a number; torch's name for the dtype of an array,
     its number of axes, and Taichi's dtype."""
     held: list[Any] = []  # noqa: RUF012
-    """What `context` holds: numbers, and the `_Held` of arrays."""
+    """The `_Held` of tensors that `context` holds."""
     same: list[Any] = []  # noqa: RUF012
-    """Arguments that are in `context` if the very same objects are given."""
+    """Numbers that `context` holds, and arguments that are in it if the very same are given."""
 
 
 class _Held(NamedTuple):
@@ -144,9 +144,10 @@ def _start(found: _Compiled, arguments: tuple[Any, ...]) -> bool:
 
 def _set(found: _Compiled, i: int, value: Any) -> bool:
     """Put an argument into its place, or return False if it does not fit there."""
-    context, same, before = found.context, found.same, found.held[i]
+    context, same = found.context, found.same
     place, number, name, ndim, dtype = found.wanted[i]
     if number is None:
+        before = found.held[i]
         kept = before.tensor() if isinstance(before, _Held) else None
         if kept is not None and kept is value:
             # Given twice, so it is one that is kept: nobody gives it other memory, while of all
@@ -166,12 +167,12 @@ def _set(found: _Compiled, i: int, value: Any) -> bool:
         return True
     if type(value) is not number and not (number is float and type(value) is int):
         return False
-    if value != before:
+    if value != same[i]:
         if number is float:
             context.set_arg_float(place, value)
         else:
             context.set_arg_int(place, value)
-    found.held[i] = same[i] = value
+    same[i] = value
     return True
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import taichi as ti
 
-from taichi_softras.kernels.phases import counters, next_task
+from taichi_softras.kernels.phases import next_task
 from taichi_softras.kernels.setup import is_finite
 from taichi_softras.kernels.types import TASK, array
 from taichi_softras.kernels.vertex import SMALLEST_DEPTH
@@ -23,11 +23,6 @@ CHUNKS = 32
 
 BROKEN, NEARER = 0, 1
 """Where in `found` `project` writes 1 if a vertex is not finite, or before the near plane."""
-
-
-def projection_progress(n_workers: int) -> int:
-    """Zeros that the kernels need."""
-    return counters(1, n_workers)
 
 
 class ProjectionKernels(NamedTuple):
@@ -86,7 +81,7 @@ def projection_kernels(
         near: dtype,  # depth of the near plane
         found: array(ti.i32, 1),  # [2] zeros in; see BROKEN and NEARER
         n_workers: ti.i32,
-        progress: array(ti.i32, 1),  # `projection_progress` zeros
+        progress: array(ti.i32, 1),  # `counters` of one phase, zeros
     ):
         ti.loop_config(serialize=serial)
         for worker in range(n_workers * TASK):
@@ -122,7 +117,7 @@ def projection_kernels(
         d_points: array(dtype, 2),  # [S * V, 3] out
         d_cameras: array(ti.f64, 3),  # [B, CHUNKS, CAMERA_ROW] out if wanted, to sum over chunks
         n_workers: ti.i32,
-        progress: array(ti.i32, 1),  # `projection_progress` zeros
+        progress: array(ti.i32, 1),  # `counters` of one phase, zeros
     ):
         ti.loop_config(serialize=serial)
         for worker in range(n_workers * TASK):

@@ -11,7 +11,7 @@ from typing import Any
 import taichi as ti
 
 from taichi_softras.kernels.blocks import TILE, TILE_BITS, live_blocks
-from taichi_softras.kernels.phases import await_tasks, counters, finish_task, next_task
+from taichi_softras.kernels.phases import await_tasks, finish_task, next_task
 from taichi_softras.kernels.scan import LARGEST
 from taichi_softras.kernels.setup import setup_function
 from taichi_softras.kernels.tiles import reaches_tile
@@ -26,11 +26,6 @@ SET_UP, COUNT, FILL = 0, 1, 2
 
 PHASES = 3
 """Phases of `list_faces`."""
-
-
-def binning_progress(n_workers: int) -> int:
-    """Zeros that `bin_faces` needs."""
-    return counters(PHASES, n_workers)
 
 
 @ti.func
@@ -201,7 +196,7 @@ def binning_kernel(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any
         total: array(ti.i32, 1),  # [1] out: number of entries K, at most LARGEST
         entries: array(ti.i32, 2),  # [K, ENTRY] out, tile by tile, in face order
         n_workers: ti.i32,
-        progress: array(ti.i32, 1),  # `binning_progress` zeros
+        progress: array(ti.i32, 1),  # `counters` of PHASES, zeros
     ):
         for worker in range(n_workers * TASK):
             if worker % TASK == 0:

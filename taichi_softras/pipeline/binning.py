@@ -1,6 +1,6 @@
 """Faces by tile: whole lists, or lists for a band of tile rows at a time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -8,6 +8,7 @@ from taichi_softras import runtime
 from taichi_softras.errors import ArgumentError
 from taichi_softras.fast_launch import launch
 from taichi_softras.kernels import tiles_cpu
+from taichi_softras.kernels.phases import counters
 from taichi_softras.kernels.scan import DIGITS, LARGEST, scan_scratch, sort_runs
 from taichi_softras.kernels.setup import setup_kernel
 from taichi_softras.kernels.tiles_cpu import COUNT, FILL, SET_UP
@@ -59,8 +60,7 @@ class Finish(NamedTuple):
 
     kernel: Any
     """Its arguments begin with those of `kernels.tiles_cpu.bin_faces`."""
-    progress: Callable[[int], int]
-    """How many zeros so many workers need."""
+    phases: int
     arguments: tuple[Any, ...] = ()
 
 
@@ -124,9 +124,7 @@ def _collect_on_cpu(
     # Enough tasks to share, few enough that their counters stay small.
     n_chunks = max(1, min(8, 8 // plan.n_views))
     n_workers = runtime.thread_count()
-    finish = finish or Finish(
-        tiles_cpu.binning_kernel(*plan.setup_choices), tiles_cpu.binning_progress
-    )
+    finish = finish or Finish(tiles_cpu.binning_kernel(*plan.setup_choices), tiles_cpu.PHASES)
     face_start, tile_start = memory.integers(n + 1), memory.integers(n_tiles + 1)
     chunk_next, total = memory.integers(n_chunks * n_tiles), memory.integers(1)
     likely = (n, plan.n_views, plan.size, rows)
@@ -139,7 +137,7 @@ def _collect_on_cpu(
             scene.attributes, scene.views, plan.n_views, n,
             plan.variant.attributes, *plan.extent, plan.reach, *plan.tiles, *rows, n_chunks,
             begin, capacity, *faces, face_start, chunk_next, tile_start, total, lists,
-            n_workers, memory.zeros(finish.progress(n_workers)), *finish.arguments,
+            n_workers, memory.zeros(counters(finish.phases, n_workers)), *finish.arguments,
         )  # fmt: skip
         entries = memory.read_integer(total, 0)
         if entries <= capacity:

@@ -12,6 +12,7 @@ from taichi_softras.kernels.gather import (
     gather_kernels,
     softness_kernel,
 )
+from taichi_softras.kernels.phases import counters
 from taichi_softras.kernels.texture import HEAD, collect_kernel, scale_kernel
 from taichi_softras.kernels.texture import PARTS as TEXEL_PARTS
 from taichi_softras.pipeline.binning import Finish, Tiles, bands, bin_faces
@@ -59,7 +60,7 @@ def forward(plan: Plan, memory: Memory, scene: Scene) -> Rendered:
     if on_cpu:  # the launch that lists faces also draws them
         kernel = raster_cpu.forward_kernel(variant, plan.cull)
         arguments = (*background, *numbers, *images, *texture)
-        finish = Finish(kernel, raster_cpu.forward_progress, arguments)
+        finish = Finish(kernel, raster_cpu.FORWARD_PHASES, arguments)
     tiles = bin_faces(plan, memory, scene, finish)
     if tiles.bands or not on_cpu:
         for part, scratch in bands(plan, memory, scene, tiles, finish):
@@ -190,7 +191,7 @@ def _pull(
             plan.n_vertices, *corner_lists,
             memory.nothing(2) if found.points is None else found.points,
             d_softness, *texture, sums,
-            *tiles.rows, threads, memory.zeros(raster_cpu.adjoint_progress(threads)),
+            *tiles.rows, threads, memory.zeros(counters(raster_cpu.ADJOINT_PHASES, threads)),
         )  # fmt: skip
         return d_softness
     pixels = memory.reals(plan.pixels, raster_gpu.pixel_width(variant.channels))

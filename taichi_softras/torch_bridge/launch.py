@@ -150,7 +150,7 @@ def _scene(plan: Plan, memory: TorchMemory | CopiedMemory, tensors: Tensors) -> 
     views = memory.upload(tensors.views)
     # Without a texture nothing reads what stands for it.
     texels = _upload(memory, tensors.texels) if textured else memory.nothing(2)
-    maps = _upload(memory, tensors.maps) if textured else memory.integers(1)
+    maps = _upload(memory, tensors.maps) if textured else memory.nothing(1, integers=True)
     faces = memory.nothing(2, integers=True)
     if tensors.faces is not None:
         faces = memory.upload(topology.as_int32(tensors.faces))

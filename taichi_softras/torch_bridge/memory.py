@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from functools import cache
 from typing import Any
 
 import taichi as ti
@@ -114,7 +113,7 @@ class TorchMemory:
 
     def nothing(self, ndim: int, *, integers: bool = False) -> Tensor:
         """Return a tensor that kernels take and do not touch, the same one each time."""
-        return _nothing(ndim, torch.int32 if integers else self._like.dtype, self._like.device)
+        return zeros(*[1] * ndim, like=self._like, dtype=torch.int32 if integers else None)
 
     def scratch(self) -> "TorchMemory":
         """Return memory for part of the work, which is lent again once that is gone."""
@@ -131,12 +130,6 @@ class TorchMemory:
     def tensor(self, array: Tensor, *shape: int) -> Tensor:
         """Return the array as a tensor of this shape: itself, unless that is empty."""
         return array if 0 not in shape else array.new_empty(shape)
-
-
-@cache
-def _nothing(ndim: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    with torch.inference_mode(False):
-        return torch.zeros([1] * ndim, dtype=dtype, device=device)
 
 
 def _filled(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from taichi_softras import runtime
 from taichi_softras.fast_launch import launch
+from taichi_softras.kernels.phases import counters
 from taichi_softras.kernels.project import (
     CAMERA_ROW,
     CHUNKS,
     projection_kernels,
-    projection_progress,
 )
 from taichi_softras.projection import Projection
 from taichi_softras.torch_bridge.derivatives import first_only
@@ -178,7 +178,7 @@ def _launch(
     dtype = runtime.taichi_dtype(dtype_name(points.dtype))
     kernel = getattr(projection_kernels(dtype, perspective, parallel, cameras_too), which)
     n_workers = runtime.thread_count() if parallel else 1
-    progress = torch.zeros(projection_progress(n_workers), dtype=torch.int32)
+    progress = torch.zeros(counters(1, n_workers), dtype=torch.int32)
     with runtime.launching():
         launch(
             kernel, points.detach().contiguous().reshape(-1, 3), cameras.detach().contiguous(),

@@ -6,6 +6,6 @@ Threads draw tiles, from their own share first; a tile's result does not depend 
 """
 
 from taichi_softras.kernels.raster_cpu.adjoint import adjoint_kernel as adjoint_kernel
+from taichi_softras.kernels.raster_cpu.forward import FORWARD_PHASES as FORWARD_PHASES
 from taichi_softras.kernels.raster_cpu.forward import forward_kernel as forward_kernel
-from taichi_softras.kernels.raster_cpu.forward import forward_progress as forward_progress
-from taichi_softras.kernels.raster_cpu.sums import adjoint_progress as adjoint_progress
+from taichi_softras.kernels.raster_cpu.sums import ADJOINT_PHASES as ADJOINT_PHASES

@@ -124,7 +124,7 @@ def adjoint_kernel(
         first_tile_row: ti.i32,  # of the band that is worked on
         end_tile_row: ti.i32,
         n_workers: ti.i32,
-        progress: array(ti.i32, 1),  # `adjoint_progress` zeros
+        progress: array(ti.i32, 1),  # `counters` of ADJOINT_PHASES, zeros
     ):
         tiles_per_band = (end_tile_row - first_tile_row) * ((width + TILE - 1) // TILE)
         n_tiles, n_pixels = n_views * tiles_per_band, n_views * height * width

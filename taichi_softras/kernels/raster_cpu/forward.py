@@ -21,7 +21,7 @@ from taichi_softras.kernels.blocks import (
     pixel_index,
 )
 from taichi_softras.kernels.fragment import Variant, fragment_functions, outline_functions
-from taichi_softras.kernels.phases import counters, next_task
+from taichi_softras.kernels.phases import next_task
 from taichi_softras.kernels.raster_cpu.tile import array_lengths, place_lanes, place_tile
 from taichi_softras.kernels.setup import read_record
 from taichi_softras.kernels.texture import texture_functions
@@ -36,9 +36,7 @@ DRAW = PHASES
 """The phase after those of `list_faces`."""
 
 
-def forward_progress(n_workers: int) -> int:
-    """Zeros that the kernel needs."""
-    return counters(DRAW + 1, n_workers)
+FORWARD_PHASES = DRAW + 1
 
 
 @cache
@@ -137,7 +135,9 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
         total_entries: array(ti.i32, 1),
         entries: array(ti.i32, 2),
         n_workers: ti.i32,
-        progress: array(ti.i32, 1),  # `forward_progress` zeros; from here on what is drawn
+        progress: array(
+            ti.i32, 1
+        ),  # `counters` of FORWARD_PHASES, zeros; from here on what is drawn
         background: array(dtype, 2),  # [1, C] or [B * H * W, C]
         background_rows: ti.i32,
         height: ti.i32,

@@ -7,15 +7,13 @@ import taichi as ti
 
 from taichi_softras.kernels.fragment import Variant
 from taichi_softras.kernels.gather import gather_functions
-from taichi_softras.kernels.phases import await_tasks, counters, finish_task, next_task
+from taichi_softras.kernels.phases import await_tasks, finish_task, next_task
 
 DRAW, FACES, VERTICES = 0, 1, 2
 """Phases of the adjoint."""
 
 
-def adjoint_progress(n_workers: int) -> int:
-    """Zeros that the adjoint needs."""
-    return counters(3, n_workers)
+ADJOINT_PHASES = 3
 
 
 PARTS = 64
