@@ -85,8 +85,12 @@ class DeviceMemory:
     def zeros(self, n: int) -> Array:
         """Return n int32 zeros."""
         array = self.integers(n)
-        array.fill(0)
+        self.clear(array)
         return array
+
+    def clear(self, array: Array) -> None:
+        """Fill an int32 array with zeros."""
+        array.fill(0)
 
     def results(self, *shape: int) -> Array:
         """Return an uninitialised array of reals for what is copied to the caller."""
@@ -98,6 +102,10 @@ class DeviceMemory:
 
     def scratch(self) -> "DeviceMemory":
         """Return memory for part of the work, which is lent again once that is gone."""
+        return DeviceMemory(self.dtype)
+
+    def lasting(self) -> "DeviceMemory":
+        """Return memory for what stays when the rendering is done."""
         return DeviceMemory(self.dtype)
 
     def read_integer(self, array: Array, index: int) -> int:

@@ -1,15 +1,20 @@
 """Kernel launches without Taichi's Python overhead, where that is known to be the same.
 
 Taichi's public call spends some 10 to 30 microseconds on every argument. Once a kernel has been
-called publicly, this file puts the arguments straight into a launch context, which the kernel
-keeps: in a loop most arguments are those of the last time. That is private API: it is used with
-the Taichi version that it was read in, on the CPU, for arguments of exactly the annotated types,
-and outside of tapes. Everything else goes through the public call.
+called publicly, this file puts the arguments straight into a launch context, which is kept: in a
+loop most arguments are those of the last time. That is private API: it is used with the Taichi
+version that it was read in, on the CPU, for arguments of exactly the annotated types, and outside
+of tapes. Everything else goes through the public call.
+
+Either way kernels get a torch tensor's memory and nothing of its history. One with more axes than
+the kernel's parameter counts as its rows: the first axes are taken for one.
 """
 
-import weakref
+import inspect
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, NamedTuple
 
 import taichi as ti
@@ -17,10 +22,7 @@ from taichi.lang import impl
 from taichi.types.ndarray_type import NdarrayType
 
 KNOWN_VERSIONS = ((1, 7, 4),)
-"""Taichi versions whose `Kernel.launch_kernel` does what `_start` does."""
-
-LARGEST_HELD = 2**20
-"""Bytes of the largest tensor that a context keeps alive."""
+"""Taichi versions whose `Kernel.launch_kernel` does what `_Context.launch` does."""
 
 _CPUS = (ti.x64, ti.arm64)
 
@@ -30,47 +32,81 @@ _torch_dtypes: dict[str, Any] = {}
 """Torch's dtypes by their names, as they come by: this file knows no torch."""
 
 
-class _Compiled(NamedTuple):
-    """A kernel that has been called publicly in a running Taichi."""
-
-    program: Any
-    code: Any = None
-    """Taichi's compiled kernel, None where only the public call will do."""
-    context: Any = None
-    """The arguments of the last launch."""
-    wanted: tuple[tuple[tuple[int], type | None, str, int, Any], ...] = ()
-    """Of each argument: its place; the type of a number; torch's name for the dtype of an array,
-    its number of axes, and Taichi's dtype."""
-    held: list[Any] = []  # noqa: RUF012
-    """The `_Held` of tensors that `context` holds."""
-    same: list[Any] = []  # noqa: RUF012
-    """Numbers that `context` holds, and arguments that are in it if the very same are given."""
-
-
-class _Held(NamedTuple):
-    """A tensor in a context."""
-
-    tensor: weakref.ref[Any]
-    address: int
-    shape: Any
-
-
-_NOTHING = object()
-
-_compiled: dict[Any, _Compiled] = {}
-
-
 def launch(kernel: Callable[..., None], *arguments: Any) -> None:
     """Do `kernel(*arguments)`; hold `runtime.launch_lock`."""
-    runtime = impl.get_runtime()
-    found = _compiled.get(kernel)
-    if found is None or found.program is not runtime.prog:
-        with _compiling_quickly():
-            kernel(*arguments)
-            _compiled[kernel] = _look_up(kernel, runtime.prog)
-    elif found.code is None or _recorded(runtime) or not _start(found, arguments):
-        with _compiling_quickly():
-            kernel(*arguments)
+    found = _contexts.get(kernel)
+    if found is None or not found.is_current():
+        _call(kernel, arguments)
+        _contexts[kernel] = _Context(kernel)
+    elif not found.start(enumerate(arguments), len(arguments)):
+        _call(kernel, arguments)
+
+
+class Launch:
+    """A kernel and those of its arguments that stay; hold `runtime.launch_lock` to use it.
+
+    It has a launch context of its own, where they are set once.
+    """
+
+    def __init__(self, kernel: Callable[..., None], **kept: Any) -> None:
+        """Take arguments by the names of the kernel's parameters."""
+        self.kernel, self._kept = kernel, kept
+        self._places = _places(kernel)
+        self._context: _Context | None = None
+
+    def keep(self, **kept: Any) -> None:
+        """Replace arguments that stay."""
+        self._kept |= kept
+        if self._context is not None and not self._context.hold(self._placed(kept)):
+            self._context = None
+
+    def __call__(self, **given: Any) -> None:
+        """Launch with all arguments that do not stay.
+
+        One that stays may be given too; then it has to be given, or kept anew, from now on.
+        """
+        context = self._context
+        if context is None or not context.is_current():
+            context = _Context(self.kernel)
+            self._context = context if context.hold(self._placed(self._kept)) else None
+        if self._context is None or not context.start(self._placed(given)):
+            arguments = self._kept | given
+            _call(self.kernel, [arguments[name] for name in self._places])
+
+    def _placed(self, arguments: dict[str, Any]) -> Iterator[tuple[int, Any]]:
+        places = self._places
+        return ((places[name], value) for name, value in arguments.items())
+
+
+@cache
+def _places(kernel: Callable[..., None]) -> dict[str, int]:
+    return {name: i for i, name in enumerate(inspect.signature(kernel).parameters)}
+
+
+def _call(kernel: Callable[..., None], arguments: Any) -> None:
+    with _compiling_quickly():
+        kernel(*map(_plain, arguments, _axes(kernel)))
+
+
+@cache
+def _axes(kernel: Callable[..., None]) -> list[int]:
+    """Return how many axes each parameter has, 0 for numbers."""
+    parameters = inspect.signature(kernel).parameters.values()
+    return [getattr(p.annotation, "ndim", None) or 0 for p in parameters]
+
+
+def _plain(value: Any, ndim: int) -> Any:
+    """Return a tensor as the public call takes it, and anything else as it is."""
+    if not hasattr(value, "requires_grad"):
+        return value
+    # Taichi would allocate a gradient for a tensor that requires one.
+    plain = value.detach()
+    return plain if len(plain.shape) <= ndim else plain.view(_rows(plain.shape, ndim))
+
+
+def _rows(shape: Any, ndim: int) -> tuple[int, ...]:
+    first = len(shape) - ndim + 1
+    return (math.prod(shape[:first]), *shape[first:])
 
 
 @contextmanager
@@ -93,108 +129,137 @@ def _compiling_quickly() -> Iterator[None]:
         config.cfg_optimization, config.opt_level = before
 
 
-def _recorded(runtime: Any) -> bool:
-    """Whether a tape wants to hear of kernels."""
-    return bool((runtime.target_tape and not runtime.grad_replaced) or runtime.fwd_mode_manager)
+class _Argument(NamedTuple):
+    """What the annotation wants."""
+
+    place: tuple[int]
+    number: type | None
+    """Type of a number, None for an array."""
+    torch_name: str = ""
+    """Torch's name for the dtype of an array."""
+    ndim: int = 0
+    dtype: Any = None
+    """Taichi's dtype of an array."""
 
 
-def _look_up(kernel: Any, program: Any) -> _Compiled:
-    """Find what the public call has compiled."""
-    public_only = _Compiled(program)
-    # `_primal` is private too.
-    primal = getattr(kernel, "_primal", None)
-    if (
-        primal is None
-        or ti.__version__ not in KNOWN_VERSIONS
-        or impl.current_cfg().arch not in _CPUS
-    ):
-        return public_only
-    instances = list(primal.compiled_kernels.values())
-    if len(instances) != 1:  # compiled for tensors with and without gradients
-        return public_only
-    wanted: list[tuple[tuple[int], type | None, str, int, Any]] = []
-    for i, argument in enumerate(primal.arguments):
-        annotation = argument.annotation
-        if annotation in (ti.f32, ti.f64):
-            wanted.append(((i,), float, "", 0, None))
-        elif annotation is ti.i32:
-            wanted.append(((i,), int, "", 0, None))
-        elif isinstance(annotation, NdarrayType) and annotation.dtype in _TORCH_NAMES:
-            dtype = annotation.dtype
-            wanted.append(((i,), None, _TORCH_NAMES[dtype], annotation.ndim, dtype))
-        else:
-            return public_only
-    code = program.compile_kernel(program.config(), program.get_device_caps(), instances[0])
-    context = instances[0].make_launch_context()
-    nothing = [_NOTHING] * len(wanted)
-    return _Compiled(program, code, context, tuple(wanted), nothing, nothing.copy())
+_NOTHING = object()
 
 
-def _start(found: _Compiled, arguments: tuple[Any, ...]) -> bool:
-    """Launch, or return False if an argument is not what the annotation says."""
-    same = found.same
-    if len(arguments) != len(same):
-        return False
-    for i, value in enumerate(arguments):
-        if value is not same[i] and not _set(found, i, value):
+class _Context:
+    """Taichi's launch context of a kernel that has been called publicly, and what is in it."""
+
+    def __init__(self, kernel: Callable[..., None]) -> None:
+        self._program = impl.get_runtime().prog
+        self._code: Any = None  # None where only the public call will do
+        # `_primal` is private too.
+        primal = getattr(kernel, "_primal", None)
+        config = impl.current_cfg()
+        if primal is None or ti.__version__ not in KNOWN_VERSIONS or config.arch not in _CPUS:
+            return
+        instances = list(primal.compiled_kernels.values())
+        wanted = [_wanted(i, argument.annotation) for i, argument in enumerate(primal.arguments)]
+        if len(instances) != 1 or None in wanted:  # compiled for tensors with gradients, too
+            return
+        self._wanted = [argument for argument in wanted if argument is not None]
+        # What is in the context: numbers, arrays that are held, addresses and shapes of others.
+        self._held: list[Any] = [_NOTHING] * len(wanted)
+        # Taichi's own arrays: launching replaces them by where they are.
+        self._again: dict[int, Any] = {}
+        program = self._program
+        self._code = program.compile_kernel(
+            program.config(), program.get_device_caps(), instances[0]
+        )
+        self._context = instances[0].make_launch_context()
+
+    def is_current(self) -> bool:
+        """Whether Taichi is still the one that it was made in."""
+        return self._program is impl.get_runtime().prog
+
+    def start(self, arguments: Any, expected: int | None = None) -> bool:
+        """Set arguments and launch, or return False if only the public call will do."""
+        runtime = impl.get_runtime()
+        # A tape wants to hear of kernels.
+        if (runtime.target_tape and not runtime.grad_replaced) or runtime.fwd_mode_manager:
             return False
-    found.program.launch_kernel(found.code, found.context)
-    return True
-
-
-def _set(found: _Compiled, i: int, value: Any) -> bool:
-    """Put an argument into its place, or return False if it does not fit there."""
-    context, same = found.context, found.same
-    place, number, name, ndim, dtype = found.wanted[i]
-    if number is None:
-        before = found.held[i]
-        kept = before.tensor() if isinstance(before, _Held) else None
-        if kept is not None and kept is value:
-            # Given twice, so it is one that is kept: nobody gives it other memory, while of all
-            # others callers pass a new object each time (`detach`).
-            if kept.nbytes <= LARGEST_HELD:
-                same[i] = value
-            return True
-        given = getattr(value, "dtype", None)
-        if given is _torch_dtypes.get(name) or str(given) == name:
-            now = _set_tensor(context, place, value, ndim, before)
-            _torch_dtypes[name] = given
-        else:
-            now = _set_ndarray(context, place, value, ndim, dtype)
-        if now is None:
+        if self._code is None or expected not in (None, len(self._held)):
             return False
-        found.held[i], same[i] = now, _NOTHING
+        if not (self.set(self._again.items()) and self.set(arguments)):
+            return False
+        self._program.launch_kernel(self._code, self._context)
         return True
-    if type(value) is not number and not (number is float and type(value) is int):
-        return False
-    if value != same[i]:
-        if number is float:
-            context.set_arg_float(place, value)
-        else:
-            context.set_arg_int(place, value)
-    same[i] = value
-    return True
+
+    def hold(self, arguments: Any) -> bool:
+        """Do as `set` with what lives as long as this, and whose memory nobody replaces."""
+        for i, value in arguments:
+            if not self.set([(i, value)]):
+                return False
+            if isinstance(value, ti.Ndarray):
+                self._again[i] = value
+            else:
+                self._held[i] = value
+        return True
+
+    def set(self, arguments: Any) -> bool:
+        """Put (place, value) pairs into the context; False if one is not what is wanted."""
+        if self._code is None:
+            return False
+        held = self._held
+        return all(value is held[i] or self._set(i, value) for i, value in arguments)
+
+    def _set(self, i: int, value: Any) -> bool:
+        place, number, torch_name, ndim, dtype = self._wanted[i]
+        if number is None:
+            given = getattr(value, "dtype", None)
+            if given is not None and given is _torch_dtypes.get(torch_name):
+                return self._set_tensor(i, place, value, ndim)
+            if str(given) == torch_name:
+                _torch_dtypes[torch_name] = given
+                return self._set_tensor(i, place, value, ndim)
+            return self._set_ndarray(i, place, value, ndim, dtype)
+        if type(value) is not number and not (number is float and type(value) is int):
+            return False
+        if value != self._held[i]:
+            if number is float:
+                self._context.set_arg_float(place, value)
+            else:
+                self._context.set_arg_int(place, value)
+        self._held[i] = value
+        return True
+
+    def _set_tensor(self, i: int, place: tuple[int], value: Any, ndim: int) -> bool:
+        shape = value.shape
+        if len(shape) < ndim or not value.is_cpu or not value.is_contiguous():
+            return False
+        if len(shape) > ndim:
+            shape = _rows(shape, ndim)
+        now = (value.data_ptr(), shape)
+        if now != self._held[i]:
+            self._context.set_arg_external_array_with_shape(place, now[0], value.nbytes, shape, 0)
+            self._held[i] = now
+        return True
+
+    def _set_ndarray(self, i: int, place: tuple[int], value: Any, ndim: int, dtype: Any) -> bool:
+        if (
+            not isinstance(value, ti.Ndarray)
+            or value.dtype != dtype
+            or len(value.shape) != ndim
+            or value.grad is not None
+        ):
+            return False
+        self._context.set_arg_ndarray(place, value.arr)
+        self._held[i] = _NOTHING
+        return True
 
 
-def _set_tensor(context: Any, place: tuple[int], value: Any, ndim: int, before: Any) -> Any:
-    """Put a torch tensor into its place, and return what then is there; None if it does not fit."""
-    shape = value.shape
-    if len(shape) != ndim or not value.is_cpu or value.requires_grad or not value.is_contiguous():
-        return None
-    now = _Held(weakref.ref(value), value.data_ptr(), shape)
-    if type(before) is not _Held or before[1:] != now[1:]:
-        context.set_arg_external_array_with_shape(place, now.address, value.nbytes, shape, 0)
-    return now
+def _wanted(i: int, annotation: Any) -> _Argument | None:
+    if annotation in (ti.f32, ti.f64):
+        return _Argument((i,), float)
+    if annotation is ti.i32:
+        return _Argument((i,), int)
+    if isinstance(annotation, NdarrayType) and annotation.dtype in _TORCH_NAMES:
+        dtype = annotation.dtype
+        return _Argument((i,), None, _TORCH_NAMES[dtype], annotation.ndim, dtype)
+    return None
 
 
-def _set_ndarray(context: Any, place: tuple[int], value: Any, ndim: int, dtype: Any) -> Any:
-    """Do the same with one of Taichi's arrays."""
-    if (
-        not isinstance(value, ti.Ndarray)
-        or value.dtype != dtype
-        or len(value.shape) != ndim
-        or value.grad is not None
-    ):
-        return None
-    context.set_arg_ndarray(place, value.arr)
-    return "a Taichi array"
+_contexts: dict[Any, _Context] = {}

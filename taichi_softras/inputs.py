@@ -48,8 +48,8 @@ class RasterInputs:
     """Triangles of B views, packed: view b owns records [first : first + count]."""
 
     points: Tensor
-    """x right, y up, view depth; the corners of all views' faces one after the other [3 N, 3], or
-    with `faces` the vertices of all views [B * V, 3]."""
+    """x right, y up, view depth, as they were given: corners [B, F, 3, 3] or [N, 3, 3], or with
+    `faces` vertices [B, V, 3]."""
     n_faces: int
     """Records N of all views."""
     attributes: Tensor
@@ -71,13 +71,12 @@ class RasterInputs:
         """The corners of all records, gathered where the points are vertices. [N, 3, 3]."""
         if self.faces is None:
             return self.points.reshape(-1, 3, 3)
-        points = self.points.reshape(self.views.shape[0], -1, 3)
-        return take_corners(points, self.faces).flatten(0, 1)
+        return take_corners(self.points, self.faces).flatten(0, 1)
 
     @property
     def n_vertices(self) -> int:
         """Vertices of each view; 0 where the points are corners."""
-        return 0 if self.faces is None else self.points.shape[0] // self.views.shape[0]
+        return 0 if self.faces is None else self.points.shape[1]
 
     @property
     def channels(self) -> int:
@@ -167,7 +166,7 @@ def pack_inputs(
         attributes, shared, texture = _pack_texture(texture, attributes, shared, counts)
     channels = attributes.shape[-1] - (texture.coordinates if texture else 0)
     return RasterInputs(
-        points=corners_ndc.reshape(-1, 3),
+        points=corners_ndc,
         n_faces=sum(counts),
         attributes=attributes,
         views=view_rows(counts, shared, corners_ndc.device),

@@ -10,7 +10,7 @@ import taichi as ti
 import torch
 
 from taichi_softras import device_memory, errors, runtime
-from taichi_softras.torch_bridge import memory
+from taichi_softras.pipeline import passes
 
 hypothesis.settings.register_profile(
     "dev", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
@@ -94,6 +94,10 @@ def _poison_kernel(dtype, ndim):
     return fill
 
 
+def _poison_array(array, dtype, ndim):
+    _poison_kernel(dtype, ndim)(array, _POISON_LARGER if dtype == ti.i32 else math.nan)
+
+
 @pytest.fixture(autouse=True)
 def poisoned_memory(monkeypatch):
     """Fill `torch.empty` and its kin, so that nothing can rely on memory that happens to be 0."""
@@ -113,9 +117,31 @@ def poisoned_memory(monkeypatch):
 
     def poisoned_lend(lender, dtype, shape):
         array = lend(lender, dtype, shape)
-        _poison_kernel(dtype, len(shape))(array, _POISON_LARGER if dtype == ti.i32 else math.nan)
+        _poison_array(array, dtype, len(shape))
         return array
 
     monkeypatch.setattr(device_memory.DeviceMemory, "_lend", poisoned_lend)
-    lend_tensor = memory.TorchMemory._lend
-    monkeypatch.setattr(memory.TorchMemory, "_lend", lambda *args: _poison(lend_tensor(*args)))
+    borrow = passes.borrow
+
+    def poisoned_borrow(plan, memory):
+        lease = borrow(plan, memory)
+        for array in working_arrays(lease.workspace):
+            if isinstance(array, torch.Tensor):
+                _poison(array)
+            else:
+                _poison_array(array, array.dtype, len(array.shape))
+        return lease
+
+    monkeypatch.setattr(passes, "borrow", poisoned_borrow)
+
+
+WORKING = (
+    "records", "boxes", "skipped", "face_start", "tile_start", "chunk_next", "total_entries",
+    "progress", "state", "winner", "entries",
+)  # fmt: skip
+
+
+def working_arrays(workspace):
+    """The arrays that a rendering on the CPU works in."""
+    kept = workspace._draw._kept
+    return [kept[name] for name in WORKING if name in kept]

@@ -1,13 +1,13 @@
 """The private way of launching kernels does what the public one does."""
 
-import weakref
+from functools import wraps
 
 import pytest
 import taichi as ti
 import torch
 
 from taichi_softras import fast_launch, runtime
-from taichi_softras.fast_launch import launch
+from taichi_softras.fast_launch import Launch, launch
 from taichi_softras.kernels.types import array
 
 pytestmark = pytest.mark.xdist_group("float32")
@@ -26,6 +26,7 @@ def scaled(arch):
 
     calls = []
 
+    @wraps(scale)
     def counted(*arguments):
         calls.append(arguments)
         scale(*arguments)
@@ -85,22 +86,54 @@ def test_tensors_that_stay_are_read_anew_and_may_give_way_to_others(scaled):
         launch(kernel, None, 1.0, 1, out)
 
 
-def test_tensors_are_not_kept_alive_for_being_large(scaled, monkeypatch):
-    kernel, _ = scaled
-    monkeypatch.setattr(fast_launch, "LARGEST_HELD", 100)
-    run(kernel, torch.ones(1, 1))  # compiles, and is remembered by `scaled`
-    small, large = torch.ones(5, 5), torch.ones(6, 5)
-    alive = [weakref.ref(tensor) for tensor in (small, large)]
-    for x in (small, small, small, large, large, large):
-        run(kernel, x)
-    del x, small, large
-    assert [ref() is None for ref in alive] == [True, True]
-    last = torch.ones(5, 5)
-    alive = weakref.ref(last)
-    for _ in range(3):
-        run(kernel, last)
-    del last
-    assert alive() is not None
+def test_tensors_with_more_axes_or_gradients_are_taken_as_plain_rows(scaled):
+    kernel, calls = scaled
+    x = torch.rand(2, 3, 4, requires_grad=True)
+    for _ in range(2):
+        out = torch.full((2, 3, 4), torch.nan)
+        with runtime.launch_lock:
+            launch(kernel, x, 2.0, 1, out)
+        assert torch.equal(out, x.detach() * 2.0 + 1)
+    assert x.grad is None
+    assert len(calls) == 1
+    assert calls[0][0].shape == (6, 4)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_launch_keeps_arguments_until_others_are_given(scaled, monkeypatch, known):
+    kernel, calls = scaled
+    if not known:
+        monkeypatch.setattr(fast_launch, "KNOWN_VERSIONS", ())
+    x, out = torch.ones(2, 2), torch.zeros(2, 2)
+    prepared = Launch(kernel, x=x, n=1)
+
+    def launched(**given):
+        with runtime.launch_lock:
+            prepared(**given)
+        return given.get("out", out)
+
+    assert (launched(factor=2.0, out=out) == 3.0).all()
+    x.fill_(5.0)
+    assert (launched(factor=2.0, out=out) == 11.0).all()
+    prepared.keep(n=3, out=out)
+    assert (launched(factor=0.5) == 5.5).all()
+    other = torch.zeros(3, 3)
+    assert (launched(factor=1.0, x=torch.ones(3, 3), out=other) == 4.0).all()
+    prepared.keep(x=torch.full((2, 2), 7.0))
+    assert (launched(factor=1.0, out=out) == 10.0).all()
+    assert len(calls) == (1 if known else 5)
+
+
+def test_a_launch_keeps_arrays_of_taichi(scaled):
+    kernel, calls = scaled
+    x, out = ti.ndarray(ti.f32, (2, 3)), ti.ndarray(ti.f32, (2, 3))
+    prepared = Launch(kernel, x=x, out=out, factor=0.5)
+    for n in range(3):
+        x.fill(4.0 * n)
+        with runtime.launch_lock:
+            prepared(n=n)
+        assert (out.to_numpy() == 3.0 * n).all()
+    assert len(calls) == 1
 
 
 def test_an_unknown_taichi_is_called_publicly(scaled, monkeypatch):

@@ -9,7 +9,7 @@ from soups import Options, soup
 from taichi_softras import reference, runtime
 from taichi_softras.inputs import pack_inputs
 from taichi_softras.kernels.types import CPU_TILE, GPU_TILE
-from taichi_softras.pipeline import Plan, binning
+from taichi_softras.pipeline import Plan, leases, workspace
 from taichi_softras.torch_bridge import launch
 
 pytestmark = [pytest.mark.usefixtures("arch"), pytest.mark.xdist_group("float64")]
@@ -43,8 +43,8 @@ def binned(triangles, size, *, distance="euclidean", sigma=1e-3, dist_eps=1e-4):
         background_rows=1,
     )
     _, kept = launch.forward(plan, launch.Tensors.of(inputs))
-    tiles, memory = kept.rendered.tiles, kept.memory
-    if tiles.entries is not None:
+    tiles, memory = kept.rendered.lists, kept.memory
+    if hasattr(tiles, "entries"):
         columns = memory.tensor(tiles.entries, tiles.n_entries, 3)[:, :2].unbind(1)
     else:
         lists = (tiles.entry_face, tiles.entry_slot)
@@ -113,7 +113,8 @@ def test_lists_fit_whatever_the_last_ones_were_like():
     few, many = ({"sigma": sigma} for sigma in (1e-7, 1e-1))
     for options in (few, many, few, many, many):
         lists, _ = binned(soup(13, 60, views=3), (40, 24), **options)
-        binning._room.clear()
+        workspace._rooms.clear()
+        leases._waiting.clear()
         wanted, _ = binned(soup(13, 60, views=3), (40, 24), **options)
         for a, b in zip(lists, wanted, strict=True):
             assert torch.equal(a, b)

@@ -7,13 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import taichi as ti
 import torch
+from renderings import one_rendering
 from soups import Options, soup
 from torch.profiler import ProfilerActivity, profile
 
 from taichi_softras import BackendError, device_memory, rasterize
-from taichi_softras.inputs import pack_inputs
-from taichi_softras.pipeline import Plan
-from taichi_softras.torch_bridge import launch, memory
 from taichi_softras.torch_bridge.memory import CopiedMemory, TorchMemory, check_backend
 
 pytestmark = [pytest.mark.usefixtures("arch"), pytest.mark.xdist_group("float32")]
@@ -30,36 +28,10 @@ def triangles(seed=1, faces=6):
     return [t.requires_grad_() for t in soup(seed, faces, dtype=torch.float32)]
 
 
-def kept(seed=1):
-    """One rendering with everything that it holds."""
-    settings = SETTINGS
-    corners, attributes = soup(seed, 6, dtype=torch.float32)
-    inputs = pack_inputs(
-        corners,
-        attributes,
-        size=9,
-        settings=settings,
-        background=torch.rand(1, 9, 9, 3),
-        face_counts=None,
-    )
-    plan = Plan.of(
-        settings,
-        dtype="float32",
-        channels=3,
-        size=inputs.size,
-        n_views=1,
-        n_faces=6,
-        n_attributes=6,
-        background_rows=81,
-    )
-    tensors = launch.Tensors.of(inputs)
-    return tensors, *launch.forward(plan, tensors)
-
-
 def test_tensors_are_used_in_place_where_taichi_runs_on_their_device(arch):
     if not in_place(arch):
         pytest.skip(f"{arch} cannot reach the tensors")
-    given, images, rest = kept()
+    given, images, rest = one_rendering()
     assert isinstance(rest.memory, TorchMemory)
     scene, rendered = rest.scene, rest.rendered
     for mine, used in (
@@ -67,9 +39,9 @@ def test_tensors_are_used_in_place_where_taichi_runs_on_their_device(arch):
         (given.attributes, scene.attributes),
         (given.background, scene.background),
         (given.views, scene.views),
-        (images.image, rendered.image),
+        (images.image, rendered.left.image),
         (images.alpha, rendered.alpha),
-        (images.depth, rendered.depth),
+        (images.depth, rendered.left.depth),
     ):
         assert mine.data_ptr() == used.data_ptr()
 
@@ -153,7 +125,7 @@ def test_results_are_copied_once_and_whole_where_memory_is_not_shared(arch, monk
 
 
 def test_uploads_and_downloads_touch_nothing_but_their_rows(arch):
-    memory = CopiedMemory(torch.zeros(()))
+    memory = CopiedMemory(torch.float32)
     source = torch.arange(15.0).reshape(5, 3)
     array = memory.upload(source)
     assert array.shape[0] > 5, "arrays are longer than what is used of them"
@@ -166,11 +138,11 @@ def test_uploads_and_downloads_touch_nothing_but_their_rows(arch):
 
 
 def test_arrays_return_to_the_pool(arch):
-    memory = CopiedMemory(torch.zeros(()))
+    memory = CopiedMemory(torch.float32)
     memory.reals(100, 7)
     before = device_memory.n_arrays()
     del memory
-    again = CopiedMemory(torch.zeros(()))
+    again = CopiedMemory(torch.float32)
     again.reals(90, 7)
     assert device_memory.n_arrays() == before
     again.reals(90, 7)
@@ -181,70 +153,6 @@ def gradients_of(corners, attributes):
     out = rasterize(corners, attributes, size=9, settings=SETTINGS)
     loss = out.image.square().sum() + out.alpha.sum() + out.depth.sum()
     return [out.image, *torch.autograd.grad(loss, [corners, attributes])]
-
-
-def addresses(rest):
-    """Where a rendering's working tensors are."""
-    tiles = rest.rendered.tiles
-    arrays = (*tiles.faces, tiles.face_start, tiles.tile_start, tiles.entries)
-    return [array.data_ptr() for array in arrays]
-
-
-def test_working_tensors_are_lent_again_and_never_twice_at_once(arch):
-    if not in_place(arch):
-        pytest.skip(f"{arch} has arrays of Taichi's")
-    kept()  # makes room for lists
-    first, second = kept(), kept(seed=2)
-    assert not set(addresses(first[-1])) & set(addresses(second[-1]))
-    left = addresses(first[-1])
-    del first
-    assert addresses(kept(seed=3)[-1]) == left
-
-
-def test_what_a_compiled_graph_keeps_is_not_lent_again(arch):
-    _, images, rest = kept()
-    left = launch.leftovers(rest, images)
-    before = [value.clone() for value in left]
-    del rest
-    kept(seed=2)
-    assert all(torch.equal(a, b) for a, b in zip(left, before, strict=True))
-
-
-def test_renderings_that_live_at_once_keep_their_gradients(arch):
-    def gradients(out, given):
-        return torch.autograd.grad(out.image.square().sum() + out.alpha.sum(), given)
-
-    alone = []
-    for seed in (1, 2, 3):
-        given = triangles(seed)
-        alone.append(gradients(rasterize(*given, size=17, settings=SETTINGS), given))
-    many = [triangles(seed) for seed in (1, 2, 3)]
-    drawn = [rasterize(*given, size=17, settings=SETTINGS) for given in many]
-    for out, given, wanted in zip(drawn, many, alone, strict=True):
-        for a, b in zip(gradients(out, given), wanted, strict=True):
-            assert torch.equal(a, b)
-
-
-def test_large_working_tensors_and_those_of_many_renderings_are_not_kept(arch, monkeypatch):
-    if not in_place(arch):
-        pytest.skip(f"{arch} has arrays of Taichi's")
-    like = torch.zeros((), dtype=torch.float64)
-    lent = [TorchMemory(like, "test") for _ in range(memory.MOST_KEPT + 3)]
-    for each in lent:
-        each.reals(4, 2)
-        each.reals(memory.LARGEST_LENT // 8 + 1)
-    del each, lent
-    left = memory._left["test", like.dtype, like.device]
-    assert len(left) == memory.MOST_KEPT
-    assert all([t is not None for t in tensors] == [True, False] for tensors in left)
-
-
-def test_working_tensors_of_inference_mode_serve_training(arch):
-    with torch.inference_mode():
-        rasterize(*(t.detach() for t in triangles(4)), size=23, settings=SETTINGS)
-    given = triangles(4)
-    rasterize(*given, size=23, settings=SETTINGS).image.sum().backward()
-    assert given[0].grad.isfinite().all()
 
 
 def test_inference_mode_renders_without_a_graph(arch):

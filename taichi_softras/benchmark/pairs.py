@@ -11,9 +11,18 @@ import numpy as np
 
 from taichi_softras import fast_launch, pipeline, runtime
 from taichi_softras.benchmark.contenders import Pass
+from taichi_softras.fast_launch import Launch
 from taichi_softras.kernels.gather import gather_kernels
 from taichi_softras.kernels.setup import setup_kernel
-from taichi_softras.pipeline import Plan, Rendered, Scene, binning, passes
+from taichi_softras.pipeline import (
+    Plan,
+    Rendered,
+    Scene,
+    Workspace,
+    adjoint_drivers,
+    binning,
+    passes,
+)
 
 BLOCK_PIXELS = 8
 
@@ -58,12 +67,13 @@ def profile(step: Pass, seconds: float) -> Profile:
             start = time.perf_counter()
             step()
             rows.append({**stages, "total": time.perf_counter() - start})
-    plan, memory, scene, rendered = drawn
+    plan, _, scene, rendered = drawn
     least, alone = {k: min(row[k] for row in rows) for k in rows[0]}, {}
-    if plan.backend == "cpu" and not rendered.tiles.bands:
-        alone = _alone(plan, scene, rendered)
+    space = rendered.lists
+    if isinstance(space, Workspace) and not space.bands:
+        alone = _alone(plan, scene, space)
         with runtime.launching():
-            binning = _least(lambda: pipeline.bin_faces(plan, memory.scratch(), scene))
+            binning = _least(lambda: space.list_faces(plan, scene))
         # It may have found a quieter moment.
         least["bin_faces"] = min(binning, least["forward"])
         least["forward"] -= least["bin_faces"]
@@ -81,20 +91,20 @@ def _least(step: Callable[[], Any]) -> float:
     return min(times)
 
 
-def _alone(plan: Plan, scene: Scene, rendered: Rendered) -> dict[str, float]:
+def _alone(plan: Plan, scene: Scene, space: Workspace) -> dict[str, float]:
     """Time parts of the CPU's kernels, with the kernels that GPUs have for them."""
-    variant, tiles = plan.variant, rendered.tiles
+    variant = plan.variant
     gather = gather_kernels(variant.dtype, variant.color != "none").corners
-    slots = rendered.state.new_zeros(max(tiles.n_entries, 1), variant.slot_width)
+    slots = space.state.new_zeros(max(space.n_entries, 1), variant.slot_width)
     d_corners = scene.points.new_empty(3 * plan.n_faces, 3)
     launches: dict[str, tuple[Any, ...]] = {
         "setup": (
             setup_kernel(*plan.setup_choices),
             scene.points, scene.faces, plan.n_vertices, scene.attributes,
             scene.views, plan.n_views, plan.n_faces,
-            variant.attributes, *plan.extent, plan.reach, *tiles.faces,
+            variant.attributes, *plan.extent, plan.reach, *space.faces,
         ),
-        "gather": (gather, plan.n_faces, tiles.face_start, slots, 0, d_corners),
+        "gather": (gather, plan.n_faces, space.face_start, slots, 0, d_corners),
     }  # fmt: skip
     with runtime.launching():
         return {name: _least(partial(fast_launch.launch, *launches[name])) for name in launches}
@@ -105,34 +115,40 @@ def _watched() -> Iterator[tuple[dict[str, float], list[Any]]]:
     """Time every launch; keep arguments and result of the last `pipeline.forward`."""
     seconds: dict[str, float] = defaultdict(float)
     drawn: list[Any] = []
-    launch, forward = fast_launch.launch, pipeline.forward
+    launch, prepared, forward = fast_launch.launch, Launch.__call__, pipeline.forward
 
     def timed(kernel: Callable[..., None], *arguments: Any) -> None:
         start = time.perf_counter()
         launch(kernel, *arguments)
         seconds[kernel.__name__] += time.perf_counter() - start
 
+    def timed_too(prepared_launch: Launch, **given: Any) -> None:
+        start = time.perf_counter()
+        prepared(prepared_launch, **given)
+        seconds[prepared_launch.kernel.__name__] += time.perf_counter() - start
+
     def kept(*arguments: Any) -> Rendered:
         rendered = forward(*arguments)
         drawn[:] = [*arguments, rendered]
         return rendered
 
-    _replace(timed, kept)
+    _replace(timed, timed_too, kept)
     try:
         yield seconds, drawn
     finally:
-        _replace(launch, forward)
+        _replace(launch, prepared, forward)
 
 
-def _replace(launch: Callable[..., None], forward: Callable[..., Rendered]) -> None:
-    for module in (binning, passes):
+def _replace(launch: Callable[..., None], prepared: Any, forward: Callable[..., Rendered]) -> None:
+    for module in (adjoint_drivers, binning, passes):
         module.launch = launch  # type: ignore[attr-defined]
+    Launch.__call__ = prepared  # type: ignore[method-assign]
     pipeline.forward = forward
 
 
 def _work(rendered: Rendered) -> Work | None:
-    tiles = rendered.tiles
-    if tiles.entries is None or tiles.bands:
+    space = rendered.lists
+    if not isinstance(space, Workspace) or space.bands:
         return None
-    bits = np.ascontiguousarray(tiles.entries[: tiles.n_entries, 2]).view(np.uint8)
-    return Work(tiles.n_entries, int(np.unpackbits(bits).sum()) * BLOCK_PIXELS)
+    bits = np.ascontiguousarray(space.entries[: space.n_entries, 2]).view(np.uint8)
+    return Work(space.n_entries, int(np.unpackbits(bits).sum()) * BLOCK_PIXELS)

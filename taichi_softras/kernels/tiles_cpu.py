@@ -176,9 +176,9 @@ def binning_kernel(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any
         views: array(ti.i32, 2),  # [B, 3] first corner record, first attribute record, faces
         n_views: ti.i32,
         n_faces: ti.i32,  # N, of all views
-        channels: ti.i32,  # C
-        height: dtype,
-        width: dtype,
+        channels_in: ti.i32,  # C
+        real_height: dtype,
+        real_width: dtype,
         reach: dtype,  # faces are felt this far outside, in units of the distance metric
         tile_rows: ti.i32,
         tile_columns: ti.i32,
@@ -193,7 +193,7 @@ def binning_kernel(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any
         face_start: array(ti.i32, 1),  # [N + 1] out: first gradient slot of each face
         chunk_next: array(ti.i32, 1),  # [chunks * T] out: where each chunk's lists go on
         tile_start: array(ti.i32, 1),  # [T + 1] out
-        total: array(ti.i32, 1),  # [1] out: number of entries K, at most LARGEST
+        total_entries: array(ti.i32, 1),  # [1] out: number of entries K, at most LARGEST
         entries: array(ti.i32, 2),  # [K, ENTRY] out, tile by tile, in face order
         n_workers: ti.i32,
         progress: array(ti.i32, 1),  # `counters` of PHASES, zeros
@@ -202,10 +202,10 @@ def binning_kernel(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any
             if worker % TASK == 0:
                 me = worker // TASK
                 list_faces(
-                    points, faces, n_vertices, attributes, views, n_views, n_faces, channels,
-                    height, width, reach, tile_rows, tile_columns, first_tile_row, end_tile_row,
-                    n_chunks, begin, capacity, records, boxes, skipped, face_start, chunk_next,
-                    tile_start, total, entries, me, n_workers, progress,
+                    points, faces, n_vertices, attributes, views, n_views, n_faces, channels_in,
+                    real_height, real_width, reach, tile_rows, tile_columns, first_tile_row,
+                    end_tile_row, n_chunks, begin, capacity, records, boxes, skipped, face_start,
+                    chunk_next, tile_start, total_entries, entries, me, n_workers, progress,
                 )  # fmt: skip
 
     return bin_faces

@@ -18,6 +18,15 @@ UNBOUNDED = 1e15
 """Reach of a face when dist_eps is 0: beyond any NDC coordinate, and finite when squared."""
 
 
+NUMBERS = (
+    "height", "width", "shorter", "inverse_sigma", "reach2", "tau", "inverse_tau", "near", "far",
+)  # fmt: skip
+"""Scalars that the forward and the adjoint driver share, in their order."""
+
+Rows = tuple[int, int]
+"""First and last + 1 of some rows of tiles, in all views."""
+
+
 class Memory(Protocol):
     """Where the arrays of one rendering come from; unless it says more, they live as long as it.
 
@@ -42,8 +51,14 @@ class Memory(Protocol):
     def scratch(self) -> "Memory":
         """Return memory for part of the work: its arrays may be written again once it is gone."""
 
+    def lasting(self) -> "Memory":
+        """Return memory whose arrays live as long as itself, for later renderings."""
+
     def read_integer(self, array: Array, index: int) -> int:
         """Return one number of an int32 array, once everything that writes it has run."""
+
+    def clear(self, array: Array) -> None:
+        """Fill an int32 array with zeros."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +154,12 @@ class Plan:
         )
 
     @cached_property
+    def kind(self) -> tuple[Any, ...]:
+        """What decides which kernels run and how long their working arrays are, but the lists."""
+        counts = (self.n_faces, self.n_attributes, self.n_vertices, self.n_views)
+        return (*counts, self.size, self.background_rows, self.cull, self.backend, self.variant)
+
+    @cached_property
     def setup_choices(self) -> tuple[Any, str, str, bool]:
         """What changes the code that sets up faces; arguments of `kernels.setup`'s factories."""
         return self.variant.dtype, self.variant.distance, self.cull, self.variant.shows != ""
@@ -152,7 +173,7 @@ class Plan:
             return UNBOUNDED
         return min(math.sqrt(self.sigma * math.log(1.0 / self.dist_eps - 1.0)), UNBOUNDED)
 
-    @property
+    @cached_property
     def n_points(self) -> int:
         """Points of all views."""
         return self.n_views * self.n_vertices or 3 * self.n_faces
@@ -166,6 +187,11 @@ class Plan:
     def background_depth(self) -> float:
         """Depth whose normalised value is eps."""
         return self.far - self.eps * (self.far - self.near)
+
+    @cached_property
+    def batch(self) -> tuple[int, int, int]:
+        """Views, image height and width."""
+        return self.n_views, *self.size
 
     @cached_property
     def pixels(self) -> int:
@@ -195,7 +221,7 @@ class Plan:
 
     @cached_property
     def numbers(self) -> tuple[float, ...]:
-        """Scalars that the forward and the adjoint driver share, in their order."""
+        """See `NUMBERS`."""
         return (
             *self.size,
             float(min(self.size)),
@@ -206,6 +232,11 @@ class Plan:
             self.near,
             self.far,
         )
+
+    @cached_property
+    def numbers_by_name(self) -> dict[str, float]:
+        """See `NUMBERS`."""
+        return dict(zip(NUMBERS, self.numbers, strict=True))
 
     @property
     def softness_scales(self) -> tuple[float, float]:
@@ -233,8 +264,7 @@ class CornerLists(NamedTuple):
     corners: Array  # [3 F] int32
 
 
-@dataclass(frozen=True)
-class Scene:
+class Scene(NamedTuple):
     """Arrays that a rendering reads, in the layout of `inputs.RasterInputs`."""
 
     points: Array  # [Q, 3] vertices of all views, or corners of all records

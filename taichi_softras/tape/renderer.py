@@ -218,10 +218,10 @@ class Renderer:
         rendered = pipeline.forward(plan, memory, scene)
         alpha = self.alpha
         self._write(
-            rendered.alpha, rendered.image, rendered.depth,
+            rendered.alpha, rendered.left.image, rendered.left.depth,
             alpha, self.image or alpha, self.depth or alpha,
         )  # fmt: skip
-        counts = (memory.read_integer(rendered.tiles.faces.skipped, i) for i in range(3))
+        counts = (memory.read_integer(rendered.lists.faces.skipped, i) for i in range(3))
         self.skipped = SkippedFaces(*counts)
         return _Kept(plan, memory, scene, rendered, snapshot)
 

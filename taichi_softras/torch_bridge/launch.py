@@ -1,6 +1,5 @@
 """One rendering of torch tensors and its adjoint: memory, launches, and nothing of autograd."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -8,7 +7,7 @@ from torch import Tensor
 
 from taichi_softras import pipeline, topology
 from taichi_softras.inputs import RasterInputs
-from taichi_softras.pipeline import CornerLists, Needs, Plan, Rendered, Scene
+from taichi_softras.pipeline import CornerLists, Leftovers, Needs, Plan, Rendered, Scene
 from taichi_softras.skipped import SkippedFaces
 from taichi_softras.torch_bridge.memory import CopiedMemory, TorchMemory, launching, memory_for
 
@@ -17,7 +16,7 @@ class Tensors(NamedTuple):
     """What a rendering reads, packed as in `inputs.RasterInputs`."""
 
     points: Tensor
-    """[Q, 3]"""
+    """[..., 3], of any shape"""
     attributes: Tensor
     """[M, 3, C + texture coordinates]"""
     views: Tensor
@@ -52,31 +51,16 @@ class Images(NamedTuple):
     skipped: SkippedFaces
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(NamedTuple):
     """What the adjoint needs of a rendering."""
 
     plan: Plan
     memory: TorchMemory | CopiedMemory
     scene: Scene
     rendered: Rendered
-    like: Tensor
-    """A tensor of the rendering's dtype and device."""
+    device: torch.device
     faces: Tensor | None
     """[F, 3] int64; None where the points are corners."""
-
-
-class Leftovers(NamedTuple):
-    """What forward leaves of each pixel."""
-
-    image: Tensor
-    """[P, C]"""
-    depth: Tensor
-    """[P], or [1] without colour."""
-    state: Tensor
-    """[P] or [3 P], see `kernels.types.STATE`."""
-    winner: Tensor
-    """[P] with hard colour, else [1]."""
 
 
 class Gradients(NamedTuple):
@@ -91,37 +75,29 @@ class Gradients(NamedTuple):
 
 
 def forward(plan: Plan, tensors: Tensors) -> tuple[Images, Kept]:
-    """Render."""
-    like = tensors.points.detach()
-    memory = memory_for(like, "forward")
-    with launching(like.device):
+    """Render; what is kept has the images' own memory."""
+    memory, device = memory_for(tensors.points), tensors.points.device
+    with launching(device):
         scene = _scene(plan, memory, tensors)
         rendered = pipeline.forward(plan, memory, scene)
-        pixels, colored = plan.pixels, plan.variant.color != "none"
-        image, depth = rendered.image, rendered.depth
-        images = Images(
-            memory.tensor(rendered.alpha, pixels),
-            memory.tensor(image, pixels, plan.variant.channels) if colored else None,
-            memory.tensor(depth, pixels) if colored else None,
-            SkippedFaces(*memory.tensor(rendered.tiles.faces.skipped, 3).tolist()),
-        )
-    if isinstance(memory, TorchMemory):
-        # Aliases: results that autograd owns must not be reached from what they keep alive.
-        if colored:
-            image, depth = image.detach(), depth.detach()
-        rendered = Rendered(
-            rendered.tiles, rendered.alpha.detach(), image, depth, rendered.state, rendered.winner
-        )
-    return images, Kept(plan, memory, scene, rendered, like, tensors.faces)
+        pixels, left = plan.pixels, rendered.left
+        alpha, image, depth = memory.tensor(rendered.alpha, pixels), None, None
+        if plan.variant.color != "none":
+            image = memory.tensor(left.image, pixels, plan.variant.channels)
+            depth = memory.tensor(left.depth, pixels)
+        skipped = SkippedFaces(*memory.tensor(rendered.lists.faces.skipped, 3).tolist())
+    return Images(alpha, image, depth, skipped), Kept(
+        plan, memory, scene, rendered, device, tensors.faces
+    )
 
 
 def leftovers(kept: Kept, images: Images) -> Leftovers:
     """Return what `bin_again` needs, with zeros where nothing was written."""
-    plan, rendered, color = kept.plan, kept.rendered, kept.plan.variant.color
-    with launching(kept.like.device):
-        state = kept.memory.tensor(rendered.state, plan.state_numbers)
-        winner = kept.memory.tensor(rendered.winner, plan.pixels if color == "hard" else 1)
-        if isinstance(kept.memory, TorchMemory):  # working tensors, which are lent again
+    plan, left, color = kept.plan, kept.rendered.left, kept.plan.variant.color
+    with launching(kept.device):
+        state = kept.memory.tensor(left.state, plan.state_numbers)
+        winner = kept.memory.tensor(left.winner, plan.pixels if color == "hard" else 1)
+        if kept.rendered.lease is not None:  # working tensors, which are lent again
             state, winner = state.clone(), winner.clone()
     image, depth = images.image, images.depth
     if image is None or depth is None:
@@ -131,47 +107,51 @@ def leftovers(kept: Kept, images: Images) -> Leftovers:
 
 def bin_again(plan: Plan, tensors: Tensors, left: Leftovers) -> Kept:
     """Restore what `forward` kept, from its arguments and leftovers."""
-    memory = memory_for(tensors.points, "forward")
+    memory = memory_for(tensors.points)
     with launching(tensors.points.device):
         scene = _scene(plan, memory, tensors)
-        rendered = Rendered(
-            pipeline.bin_faces(plan, memory, scene),
-            None,
-            *(memory.upload(tensor.detach().contiguous()) for tensor in left),
-        )
-    return Kept(plan, memory, scene, rendered, tensors.points.detach(), tensors.faces)
+        left = Leftovers(*(memory.upload(tensor) for tensor in left))
+        rendered = pipeline.restore(plan, memory, scene, left)
+    return Kept(plan, memory, scene, rendered, tensors.points.device, tensors.faces)
 
 
 def _scene(plan: Plan, memory: TorchMemory | CopiedMemory, tensors: Tensors) -> Scene:
-    textured = plan.variant.textured > 0
-    points, attributes = _upload(memory, tensors.points), _upload(memory, tensors.attributes)
-    background = _upload(memory, tensors.background)
-    # What is kept from call to call goes in as it is: `fast_launch` knows it again.
+    """Hand tensors to the kernels, and something of their rank for those that nothing reads."""
+    variant, nothing = plan.variant, memory.nothing
     views = memory.upload(tensors.views)
-    # Without a texture nothing reads what stands for it.
-    texels = _upload(memory, tensors.texels) if textured else memory.nothing(2)
-    maps = _upload(memory, tensors.maps) if textured else memory.nothing(1, integers=True)
-    faces = memory.nothing(2, integers=True)
+    points = memory.upload(tensors.points, plan.n_points, 3)
+    faces = attributes = background = texels = maps = None
     if tensors.faces is not None:
         faces = memory.upload(topology.as_int32(tensors.faces))
-    return Scene(points, faces, attributes, views, background, texels, maps)
-
-
-def _upload(memory: TorchMemory | CopiedMemory, tensor: Tensor) -> pipeline.Array:
-    # Detached, because Taichi would allocate a .grad for every tensor that requires one.
-    return memory.upload(tensor.detach().contiguous())
+    if variant.attributes:
+        attributes = memory.upload(tensors.attributes)
+    if variant.channels:
+        background = memory.upload(tensors.background)
+    if variant.textured:
+        texels, maps = memory.upload(tensors.texels), memory.upload(tensors.maps)
+    return Scene(
+        points,
+        nothing(2, integers=True) if faces is None else faces,
+        nothing(3) if attributes is None else attributes,
+        views,
+        nothing(2) if background is None else background,
+        nothing(2) if texels is None else texels,
+        nothing(1, integers=True) if maps is None else maps,
+    )
 
 
 def adjoint(
     kept: Kept, d_alpha: Tensor, d_image: Tensor | None, d_depth: Tensor | None, needs: Needs
 ) -> Gradients:
     """Pull gradients of the images back to the arguments; without colour there is one image."""
-    plan, like, variant = kept.plan, kept.like, kept.plan.variant
-    memory = memory_for(like, "adjoint")
-    with launching(like.device):
-        d_a = _upload(memory, d_alpha)
-        d_i = memory.nothing(2) if d_image is None else _upload(memory, d_image)
-        d_d = memory.nothing(1) if d_depth is None else _upload(memory, d_depth)
+    plan, variant = kept.plan, kept.plan.variant
+    memory = memory_for(d_alpha)
+    with launching(kept.device):
+        pixels = plan.pixels
+        d_a, d_i, d_d = memory.upload(d_alpha, pixels), memory.nothing(2), memory.nothing(1)
+        if variant.color != "none" and d_image is not None and d_depth is not None:
+            d_i = memory.upload(d_image, pixels, variant.channels)
+            d_d = memory.upload(d_depth, pixels)
         lists = None
         if kept.faces is not None and needs.points:
             by_vertex = topology.corners_by_vertex(kept.faces, plan.n_vertices)

@@ -1,8 +1,8 @@
 """Torch's tensors as memory of the kernels: in place where Taichi runs on their device."""
 
-from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache
 from typing import Any
 
 import taichi as ti
@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from taichi_softras import runtime
-from taichi_softras.constants import zeros
 from taichi_softras.device_memory import DeviceMemory
 from taichi_softras.errors import BackendError
 from taichi_softras.settings import RasterSettings
@@ -44,92 +43,83 @@ _HOW_TO_REACH = {
 }
 
 
-LARGEST_LENT = 2**20
-"""Bytes of the largest tensor that is kept for later renderings: a larger one costs little beside
-what is done with it."""
-
-MOST_KEPT = 4
-"""Renderings of a kind that leave their working tensors to later ones."""
-
-_left: defaultdict[tuple[Any, ...], list[list[Tensor | None]]] = defaultdict(list)
-"""Working tensors of renderings that are done, by kind."""
-
-
 class TorchMemory:
-    """Tensors on the device where Taichi runs: kernels take them as they are, without a copy.
+    """Tensors on the device where Taichi runs: kernels take them as they are, without a copy."""
 
-    Working tensors are lent again when this object is gone, to the next rendering of its kind, in
-    the order in which they were asked for: in a loop each is the one of the last time, which saves
-    making it and looking at it at every launch (`fast_launch`). Kernels run in order, so that
-    nobody writes what is still read.
-    """
-
-    def __init__(self, like: Tensor, kind: str) -> None:
-        self._like = like
-        self._home = _left[kind, like.dtype, like.device]
-        self._tensors: list[Tensor | None] = []
-        self._asked = 0
-        # Another thread may be faster.
-        with suppress(IndexError):
-            self._tensors = self._home.pop()
-
-    def __del__(self) -> None:
-        """Leave the working tensors to others."""
-        if len(self._home) < MOST_KEPT:
-            self._home.append(self._tensors)
+    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
+        self._dtype, self._device = dtype, device
 
     def reals(self, *shape: int) -> Tensor:
-        """Return an uninitialised working tensor of the rendering's dtype."""
-        return self._lend(shape, self._like.dtype)
+        """Return an uninitialised tensor of the rendering's dtype."""
+        return torch.empty(_filled(shape), dtype=self._dtype, device=self._device)
+
+    def results(self, *shape: int) -> Tensor:
+        """Return an uninitialised tensor for whoever asked for the rendering."""
+        return self.reals(*shape)
 
     def integers(self, *shape: int) -> Tensor:
-        """Return an uninitialised int32 working tensor."""
-        return self._lend(shape, torch.int32)
+        """Return an uninitialised int32 tensor."""
+        return torch.empty(_filled(shape), dtype=torch.int32, device=self._device)
 
     def zeros(self, n: int) -> Tensor:
         """Return n int32 zeros to work with."""
         return self.integers(n).zero_()
 
-    def results(self, *shape: int) -> Tensor:
-        """Return an uninitialised tensor of reals for whoever asked for the rendering."""
-        return self._make(_filled(shape), self._like.dtype)
-
-    def _lend(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        place, shape = self._asked, _filled(shape)
-        self._asked += 1
-        if place == len(self._tensors):
-            self._tensors.append(None)
-        found = self._tensors[place]
-        if found is not None and found.shape == shape and found.dtype == dtype:
-            return found
-        # Tensors of inference mode could not be written later.
-        with torch.inference_mode(False):
-            made = self._make(shape, dtype)
-        self._tensors[place] = made if made.nbytes <= LARGEST_LENT else None
-        return made
-
-    def _make(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        return torch.empty(shape, dtype=dtype, device=self._like.device)
+    def clear(self, array: Tensor) -> None:
+        """Fill a working tensor with zeros."""
+        array.zero_()
 
     def nothing(self, ndim: int, *, integers: bool = False) -> Tensor:
         """Return a tensor that kernels take and do not touch, the same one each time."""
-        return zeros(*[1] * ndim, like=self._like, dtype=torch.int32 if integers else None)
+        kind = (ndim, torch.int32 if integers else self._dtype, self._device)
+        found = _nothing.get(kind)
+        if found is None:
+            with torch.inference_mode(False):
+                found = _nothing[kind] = torch.zeros([1] * ndim, dtype=kind[1], device=kind[2])
+        return found
 
     def scratch(self) -> "TorchMemory":
-        """Return memory for part of the work, which is lent again once that is gone."""
-        return TorchMemory(self._like, "part")
+        """Return memory for part of the work: this, as tensors are freed one by one."""
+        return self
+
+    def lasting(self) -> "TorchMemory":
+        """Return memory for what stays when the rendering is done."""
+        return _LastingMemory(self._dtype, self._device)
 
     def read_integer(self, array: Tensor, index: int) -> int:
         """Return one number of an int32 tensor, once everything that writes it has run."""
         return int(array.item() if array.numel() == 1 else array[index])
 
-    def upload(self, tensor: Tensor) -> Tensor:
-        """Return the tensor itself; empty ones are replaced by one that kernels may be given."""
-        return tensor if tensor.numel() else zeros(*[1] * tensor.ndim, like=tensor)
+    def upload(self, tensor: Tensor, *shape: int) -> Tensor:
+        """Return a tensor for kernels, which take it in this shape: itself, if it is contiguous.
+
+        An empty one is replaced by one that kernels may be given.
+        """
+        tensor = tensor.contiguous()
+        if tensor.numel():
+            return tensor
+        return self.nothing(len(shape) or tensor.ndim, integers=not tensor.is_floating_point())
 
     def tensor(self, array: Tensor, *shape: int) -> Tensor:
         """Return the array as a tensor of this shape: itself, unless that is empty."""
         return array if 0 not in shape else array.new_empty(shape)
+
+
+_tensors = lru_cache(TorchMemory)
+
+_nothing: dict[tuple[int, torch.dtype, torch.device], Tensor] = {}
+
+
+class _LastingMemory(TorchMemory):
+    """Tensors of inference mode could not be written later, so here are none."""
+
+    def reals(self, *shape: int) -> Tensor:
+        with torch.inference_mode(False):
+            return super().reals(*shape)
+
+    def integers(self, *shape: int) -> Tensor:
+        with torch.inference_mode(False):
+            return super().integers(*shape)
 
 
 def _filled(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -139,22 +129,28 @@ def _filled(shape: tuple[int, ...]) -> tuple[int, ...]:
 class CopiedMemory(DeviceMemory):
     """Taichi's own arrays, for tensors that its backend cannot reach."""
 
-    def __init__(self, like: Tensor) -> None:
-        super().__init__(runtime.taichi_dtype(dtype_name(like.dtype)))
-        self._like = like
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__(runtime.taichi_dtype(dtype_name(dtype)))
+        self._torch_dtype = dtype
+
+    def upload(self, tensor: Tensor, *shape: int) -> Any:
+        """Copy a tensor to an array, of this shape if one is given."""
+        plain = tensor.detach().contiguous()
+        return super().upload(plain.view(shape) if shape else plain)
 
     def tensor(self, array: Any, *shape: int) -> Tensor:
         """Copy an array's elements to a new tensor."""
-        dtype = torch.int32 if array.dtype == ti.i32 else self._like.dtype
-        target: Tensor = self.download(array, self._like.new_empty(shape, dtype=dtype))
+        dtype = torch.int32 if array.dtype == ti.i32 else self._torch_dtype
+        target: Tensor = self.download(array, torch.empty(shape, dtype=dtype))
         return target
 
 
-def memory_for(like: Tensor, kind: str) -> TorchMemory | CopiedMemory:
-    """Return memory for a pass over tensors like this one; passes of a kind work alike."""
-    if like.device.type == runtime.backend():
-        return TorchMemory(like, kind)
-    return CopiedMemory(like)
+def memory_for(like: Tensor) -> TorchMemory | CopiedMemory:
+    """Return memory for a pass over tensors like this one."""
+    device = like.device
+    if device.type != runtime.backend():
+        return CopiedMemory(like.dtype)
+    return _tensors(like.dtype, device)
 
 
 def dtype_name(dtype: torch.dtype) -> str:

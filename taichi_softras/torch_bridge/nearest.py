@@ -54,5 +54,5 @@ def nearest_faces(
         orthographic=orthographic,
     )
     images, kept = launch.forward(plan, launch.Tensors.of(inputs))
-    winner = launch.leftovers(kept, images).winner
+    winner: Tensor = launch.leftovers(kept, images).winner
     return winner.reshape(inputs.views.shape[0], *size).to(torch.int64)

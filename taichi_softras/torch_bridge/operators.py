@@ -15,7 +15,7 @@ from taichi_softras import runtime
 from taichi_softras.errors import ArgumentError
 from taichi_softras.inputs import RasterInputs, check_maps
 from taichi_softras.kernels.types import STATE
-from taichi_softras.pipeline import Needs, Plan
+from taichi_softras.pipeline import Leftovers, Needs, Plan
 from taichi_softras.settings import RasterSettings
 from taichi_softras.skipped import SkippedFaces, warn_about_skipped
 from taichi_softras.texture_maps import MAP_ROW
@@ -29,8 +29,8 @@ N_TENSORS = 8
 
 def render(
     inputs: RasterInputs, settings: RasterSettings, orthographic: bool
-) -> tuple[Tensor, Tensor, Tensor, SkippedFaces]:
-    """Render a group of channels: alpha [P], image [P, C], depth [P]; counts are 0-d tensors."""
+) -> tuple[Tensor, Tensor | None, Tensor | None, SkippedFaces]:
+    """Do as `rasterizer._render`; counts are 0-d tensors."""
     alpha, image, depth, _, _, skipped = rasterize(
         inputs.corners,
         inputs.attributes,
@@ -47,7 +47,11 @@ def render(
         orthographic,
         [float(getattr(settings, name)) for name in _NUMBERS],
     )
-    return alpha, image, depth, SkippedFaces(*skipped.unbind())
+    counts, batch = SkippedFaces(*skipped.unbind()), (inputs.views.shape[0], *inputs.size)
+    if settings.color == "none":
+        return alpha.reshape(batch), None, None, counts
+    image = image.reshape(*batch, inputs.channels)
+    return alpha.reshape(batch), image, depth.reshape(batch), counts
 
 
 _CHOICES = ("distance", "alpha", "color", "clip", "cull", "unseen")
@@ -91,8 +95,7 @@ def _plan(tensors: Sequence[Tensor], options: Sequence[Any]) -> Plan:
 
 def _tensors(given: Sequence[Tensor]) -> launch.Tensors:
     corners, attributes, background, texels, _, _, views, table = given
-    points = corners.reshape(-1, 3)
-    return launch.Tensors(points, attributes, views, background, texels, table)
+    return launch.Tensors(corners, attributes, views, background, texels, table)
 
 
 @torch.library.custom_op("taichi_softras::rasterize", mutates_args=())
@@ -175,7 +178,7 @@ def rasterize_adjoint(
     options = (size, choices, lookup, perspective_correct, orthographic, numbers)
     tensors = (corners, attributes, background, texels, sigma, gamma, views, table)
     plan = _plan(tensors, options)
-    left = launch.Leftovers(image, depth, state, winner)
+    left = Leftovers(image, depth, state, winner)
     kept = launch.bin_again(plan, _tensors(tensors), left)
     needs = Needs(needed[0], needed[1], needed[2], any(needed[4:]), needed[3])
     found = launch.adjoint(kept, d_alpha, d_image, d_depth, needs)

@@ -8,14 +8,16 @@ import torch
 from torch import Tensor
 
 from taichi_softras import runtime
-from taichi_softras.inputs import RasterInputs, Rendering, pack_inputs
-from taichi_softras.pipeline import Needs, Plan
+from taichi_softras.inputs import Rendering, pack_inputs
+from taichi_softras.intrinsics import check_size
+from taichi_softras.pipeline import Needs
 from taichi_softras.settings import RasterSettings
 from taichi_softras.skipped import SkippedFaces, warn_about_skipped
 from taichi_softras.texture_maps import FaceTexture
 from taichi_softras.torch_bridge import launch, operators
 from taichi_softras.torch_bridge.derivatives import first_only
-from taichi_softras.torch_bridge.memory import check_backend, dtype_name
+from taichi_softras.torch_bridge.frames import Frame, kind_of, recall, remember
+from taichi_softras.torch_bridge.memory import check_backend
 
 MAX_CHANNELS = 8
 """Channels of one kernel; more are rendered in groups, which bounds compile time and registers."""
@@ -66,68 +68,69 @@ def rasterize(
         BackendError: The tensors are not where Taichi runs.
         DerivativeError: On asking for a second derivative.
     """
-    settings = settings or RasterSettings()
-    compiling = torch.compiler.is_compiling()
+    settings = settings or _DEFAULTS
+    compiling, kind, frame = torch.compiler.is_compiling(), None, None
     if isinstance(corners_ndc, Tensor) and not compiling:
-        runtime.init(tensors_on=corners_ndc.device.type)
-        check_backend(corners_ndc, settings)
-    inputs = pack_inputs(
-        corners_ndc,
-        corner_attributes,
-        size=size,
-        settings=settings,
-        background=background,
-        face_counts=face_counts,
-        faces=faces,
-        texture=texture,
-    )
-    draw = operators.render if compiling else _render
-    groups = [draw(group, settings, orthographic) for group in inputs.groups(MAX_CHANNELS)]
-    alpha, image, depth, counts = groups[0]
-    batch = (inputs.views.shape[0], *inputs.size)
-    alpha = alpha.reshape(batch)
+        backend = runtime.init(tensors_on=corners_ndc.device.type)
+        if background is None and texture is None and face_counts is None:
+            size = check_size("size", size)
+            tensors = (corners_ndc, corner_attributes, faces)
+            kind = kind_of(tensors, (backend, settings, size, orthographic), settings)
+            frame = recall(kind, corners_ndc, faces)
+        if frame is None:
+            check_backend(corners_ndc, settings)
+    if frame is not None:  # nothing else has to be checked
+        attributes = frame.attributes_of(corner_attributes, settings)
+        drawn = [_draw(frame, corners_ndc, attributes, faces, settings)]
+    else:
+        inputs = pack_inputs(
+            corners_ndc,
+            corner_attributes,
+            size=size,
+            settings=settings,
+            background=background,
+            face_counts=face_counts,
+            faces=faces,
+            texture=texture,
+        )
+        groups = list(inputs.groups(MAX_CHANNELS))
+        if compiling:
+            drawn = [operators.render(group, settings, orthographic) for group in groups]
+        else:
+            frames = [Frame.of(group, settings, orthographic) for group in groups]
+            drawn = [
+                _draw(frame, group.points, group.attributes, group.faces, settings)
+                for frame, group in zip(frames, groups, strict=True)
+            ]
+            if len(groups) == 1:
+                remember(kind, frames[0])
+    alpha, image, depth, counts = drawn[0]
     if not compiling:
         warn_about_skipped(counts)
-    if settings.color == "none" or image is None or depth is None:
-        return Rendering(None, alpha, None, counts)
-    if len(groups) > 1:
-        image = torch.cat([group[1] for group in groups if group[1] is not None], 1)
-    return Rendering(image.reshape(*batch, inputs.channels), alpha, depth.reshape(batch), counts)
+    if len(drawn) > 1:
+        image = torch.cat([group[1] for group in drawn if group[1] is not None], -1)
+    return Rendering(image, alpha, depth, counts)
 
 
-def _render(
-    inputs: RasterInputs, settings: RasterSettings, orthographic: bool
-) -> tuple[Tensor, Tensor | None, Tensor | None, SkippedFaces]:
-    """Render a group of channels: alpha [P], image [P, C], depth [P]."""
-    texels = inputs.texels
-    plan = Plan.of(
-        settings,
-        dtype=dtype_name(inputs.attributes.dtype),
-        channels=inputs.channels,
-        size=inputs.size,
-        n_views=inputs.views.shape[0],
-        n_faces=inputs.n_faces,
-        n_vertices=inputs.n_vertices,
-        n_attributes=inputs.attributes.shape[0],
-        background_rows=inputs.background.shape[0],
-        orthographic=orthographic,
-        lookup=inputs.texture.lookup if inputs.texture else "",
-        textured=texels.shape[1],
-        n_texels=texels.shape[0],
-    )
-    result: tuple[Tensor, Tensor | None, Tensor | None, SkippedFaces] = _Rasterize.apply(  # type: ignore[no-untyped-call]
-        inputs.points,
-        inputs.attributes,
-        inputs.background,
-        texels,
-        settings.sigma,
-        settings.gamma,
-        inputs.views,
-        inputs.table,
-        inputs.faces,
-        plan,
-    )
-    return result
+_DEFAULTS = RasterSettings()
+
+Drawn = tuple[Tensor, Tensor | None, Tensor | None, SkippedFaces]
+"""alpha [B, H, W], image [B, H, W, C], depth [B, H, W]"""
+
+
+def _draw(
+    frame: Frame,
+    points: Tensor,
+    attributes: Tensor,
+    faces: Tensor | None,
+    settings: RasterSettings,
+) -> Drawn:
+    """Render a group of channels; attributes are [M, 3, C]."""
+    drawn: Drawn = _Rasterize.apply(  # type: ignore[no-untyped-call]
+        points, attributes, frame.background, frame.texels, settings.sigma, settings.gamma,
+        faces, frame,
+    )  # fmt: skip
+    return drawn
 
 
 class _Rasterize(torch.autograd.Function):
@@ -142,27 +145,37 @@ class _Rasterize(torch.autograd.Function):
         texels: Tensor,
         sigma: Any,
         gamma: Any,
-        views: Tensor,
-        table: Tensor,
         faces: Tensor | None,
-        plan: Plan,
-    ) -> tuple[Tensor, Tensor | None, Tensor | None, SkippedFaces]:
-        tensors = launch.Tensors(points, attributes, views, background, texels, table, faces)
+        frame: Frame,
+    ) -> Drawn:
+        plan, batch = frame.plan, frame.plan.batch
+        tensors = launch.Tensors(
+            points, attributes, frame.views, background, texels, frame.table, faces
+        )
         images, ctx.kept = launch.forward(plan, tensors)
+        # Aliases: results that autograd owns must not be reached from what they keep alive.
+        alpha, image, depth = images.alpha.view(batch).detach(), images.image, images.depth
+        if image is not None and depth is not None:
+            image, depth = image.view(*batch, image.shape[1]).detach(), depth.view(batch).detach()
         # Autograd then notices if what the adjoint reads is changed in between.
-        ctx.save_for_backward(points, attributes, texels, faces, images.image, images.depth)
+        read: tuple[Tensor | None, ...] = (faces, image, depth)
+        if plan.variant.attributes:
+            read = (attributes, texels, *read)
+        ctx.save_for_backward(*read)
         ctx.softness = [v.detach() if isinstance(v, Tensor) else None for v in (sigma, gamma)]
-        return images.alpha, images.image, images.depth, images.skipped
+        ctx.shape = points.shape
+        return alpha, image, depth, images.skipped
 
     @staticmethod
     def backward(ctx: Any, *d_outputs: Tensor) -> tuple[Tensor | None, ...]:
         _ = ctx.saved_tensors
-        pull_back = partial(_pull_back, ctx.kept, ctx.softness, ctx.needs_input_grad)
-        return (*first_only(pull_back, *d_outputs[:3]), None, None, None, None)
+        pull_back = partial(_pull_back, ctx.kept, ctx.shape, ctx.softness, ctx.needs_input_grad)
+        return (*first_only(pull_back, *d_outputs[:3]), None, None)
 
 
 def _pull_back(
     kept: launch.Kept,
+    shape: torch.Size,
     softness: list[Tensor | None],
     needed: tuple[bool, ...],
     d_alpha: Tensor,
@@ -177,4 +190,5 @@ def _pull_back(
         total.to(like) if total is not None and like is not None and wanted else None
         for total, like, wanted in zip(found.softness, softness, (sigma, gamma), strict=True)
     ]
-    return found.points, found.attributes, found.background, found.texels, *d_softness
+    d_points = None if found.points is None else found.points.view(shape)
+    return d_points, found.attributes, found.background, found.texels, *d_softness

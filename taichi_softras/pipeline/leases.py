@@ -1,0 +1,51 @@
+"""Who has which workspace: a rendering borrows one of its kind, and leaves it to others later."""
+
+from contextlib import suppress
+
+import taichi as ti
+
+from taichi_softras.pipeline.plan import Memory, Plan
+from taichi_softras.pipeline.workspace import Workspace
+
+MOST_BYTES = 2**26
+"""Bytes of all workspaces that wait for a rendering."""
+
+MOST_WAITING = 32
+"""Workspaces that wait for a rendering."""
+
+
+class Lease:
+    """A workspace that nobody else has as long as this lives.
+
+    What can still be asked for its gradients holds it.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+
+    def __del__(self) -> None:
+        """Leave it to others, unless there is too much already, or the interpreter is ending."""
+        if _waiting is None or self.workspace.nbytes > MOST_BYTES:
+            return
+        _waiting.append(self.workspace)
+        while len(_waiting) > MOST_WAITING or sum(w.nbytes for w in tuple(_waiting)) > MOST_BYTES:
+            # Another thread may do the same.
+            with suppress(IndexError):
+                _waiting.pop(0)
+
+
+def borrow(plan: Plan, memory: Memory) -> Lease:
+    """Return a workspace for a rendering; hold `runtime.launch_lock`."""
+    kind, program = (*plan.kind, type(memory)), ti.lang.impl.get_runtime().prog
+    for found in reversed(tuple(_waiting)):
+        if found.kind == kind:
+            # Another thread may have thrown it away.
+            with suppress(ValueError):
+                _waiting.remove(found)
+                if found.program is program:
+                    return Lease(found)
+    return Lease(Workspace(plan, memory.lasting(), kind))
+
+
+_waiting: list[Workspace] = []
+"""Workspaces that nobody has, the one that has waited longest first."""

@@ -1,0 +1,165 @@
+"""Workspaces on the CPU: lent again, never to two renderings at once, and only so many kept."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from renderings import one_rendering
+from soups import Options, soup
+
+from taichi_softras import rasterize
+from taichi_softras.pipeline import leases
+from taichi_softras.torch_bridge import launch
+
+pytestmark = [pytest.mark.usefixtures("arch"), pytest.mark.xdist_group("float32")]
+
+SETTINGS = Options().settings(sigma=1e-2, gamma=0.1)
+
+
+@pytest.fixture
+def waiting(arch, monkeypatch):
+    """What waits for a rendering: nothing at first."""
+    if arch != "cpu":
+        pytest.skip("GPUs have no workspaces")
+    found = []
+    monkeypatch.setattr(leases, "_waiting", found)
+    return found
+
+
+def triangles(seed=1, faces=6):
+    return [t.requires_grad_() for t in soup(seed, faces, dtype=torch.float32)]
+
+
+def gradients(out, given, **options):
+    loss = out.image.square().sum() + out.alpha.sum() + out.depth.sum()
+    return torch.autograd.grad(loss, given, **options)
+
+
+def test_workspaces_are_lent_again_and_never_twice_at_once(waiting):
+    first, second = (one_rendering(seed)[-1].rendered.lease for seed in (1, 2))
+    assert first.workspace is not second.workspace
+    left = first.workspace
+    del first
+    assert waiting == [left]
+    assert one_rendering(3)[-1].rendered.lease.workspace is left
+
+
+def test_other_kinds_get_others_and_other_numbers_the_same(waiting):
+    given = triangles()
+    for options in ({}, {"sigma": 1e-3}, {"gamma": 1e-3}, {"near": 0.5}, {"dist_eps": 1e-3}):
+        rasterize(*given, size=17, settings=Options().settings(**{"sigma": 1e-2, **options}))
+    (workspace,) = waiting
+    rasterize(*given, size=18, settings=SETTINGS)
+    rasterize(*given, size=17, settings=Options(color="hard").settings(sigma=1e-2))
+    rasterize(*triangles(faces=7), size=17, settings=SETTINGS)
+    assert len({id(each) for each in waiting}) == 4
+    assert workspace in waiting
+
+
+def test_numbers_of_the_last_rendering_are_forgotten(waiting):
+    given = triangles()
+    settings = [Options().settings(sigma=s, gamma=g) for s in (1e-2, 1e-3) for g in (0.1, 0.01)]
+    wanted = []
+    for each in settings:
+        waiting.clear()
+        out = rasterize(*given, size=17, settings=each)
+        wanted.append((*out[:3], *gradients(out, given)))
+        del out
+    waiting.clear()
+    for each, results in zip(settings * 2, wanted * 2, strict=True):
+        out = rasterize(*given, size=17, settings=each)
+        for a, b in zip((*out[:3], *gradients(out, given)), results, strict=True):
+            assert torch.equal(a, b)
+        del out
+    assert len(waiting) == 1
+
+
+def test_a_rendering_may_be_pulled_back_again_and_to_others(waiting):
+    given = triangles()
+    out = rasterize(*given, size=17, settings=SETTINGS)
+    both = gradients(out, given, retain_graph=True)
+    rasterize(*triangles(2), size=17, settings=SETTINGS)
+    (corners,) = gradients(out, given[:1], retain_graph=True)
+    (attributes,) = gradients(out, given[1:], retain_graph=True)
+    again = gradients(out, given)
+    assert torch.equal(corners, both[0])
+    assert torch.equal(attributes, both[1])
+    assert all(torch.equal(a, b) for a, b in zip(again, both, strict=True))
+
+
+@pytest.mark.parametrize("limit", ["MOST_WAITING", "MOST_BYTES"])
+def test_only_so_many_wait(waiting, monkeypatch, limit):
+    size = one_rendering()[-1].rendered.lease.workspace.nbytes
+    monkeypatch.setattr(leases, limit, 2 if limit == "MOST_WAITING" else 2 * size + 1)
+    held = [one_rendering(seed)[-1].rendered.lease for seed in range(5)]
+    last = [lease.workspace for lease in held[-2:]]
+    while held:
+        held.pop(0)
+    assert waiting == last
+    monkeypatch.setattr(leases, "MOST_BYTES", size - 1)
+    waiting.clear()
+    one_rendering()
+    assert not waiting
+
+
+def test_what_a_compiled_graph_keeps_is_not_lent_again(arch):
+    _, images, rest = one_rendering()
+    left = launch.leftovers(rest, images)
+    before = [value.clone() for value in left]
+    del rest
+    one_rendering(2)
+    assert all(torch.equal(a, b) for a, b in zip(left, before, strict=True))
+
+
+def test_renderings_that_live_at_once_keep_their_gradients(arch):
+    alone = []
+    for seed in (1, 2, 3):
+        given = triangles(seed)
+        alone.append(gradients(rasterize(*given, size=17, settings=SETTINGS), given))
+    many = [triangles(seed) for seed in (1, 2, 3)]
+    drawn = [rasterize(*given, size=17, settings=SETTINGS) for given in many]
+    for out, given, wanted in zip(drawn, many, alone, strict=True):
+        for a, b in zip(gradients(out, given), wanted, strict=True):
+            assert torch.equal(a, b)
+
+
+def test_working_tensors_of_inference_mode_serve_training(arch):
+    with torch.inference_mode():
+        rasterize(*(t.detach() for t in triangles(4)), size=23, settings=SETTINGS)
+    given = triangles(4)
+    rasterize(*given, size=23, settings=SETTINGS).image.sum().backward()
+    assert given[0].grad.isfinite().all()
+
+
+ANOTHER_TAICHI = """
+import taichi as ti, torch, taichi_softras as tsr
+corners = torch.tensor([[[[-0.9, -0.9, 2.0], [0.9, -0.9, 2.0], [0.0, 0.9, 2.0]]]])
+
+def drawn():
+    leaf = corners.clone().requires_grad_()
+    out = tsr.rasterize(leaf, size=9, settings=tsr.RasterSettings(sigma=1e-3, color="none"))
+    out.alpha.sum().backward()
+    return out.alpha, leaf.grad
+
+ti.init(arch=ti.cpu, log_level=ti.ERROR)
+wanted = [drawn() for _ in range(3)][-1]
+ti.init(arch=ti.cpu, log_level=ti.ERROR)
+for _ in range(3):
+    assert all(torch.equal(a, b) for a, b in zip(drawn(), wanted))
+print("equal")
+"""
+
+
+def test_they_do_not_outlive_taichi_and_end_in_silence(arch):
+    if arch != "cpu":
+        pytest.skip("GPUs have no workspaces")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", ANOTHER_TAICHI],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert "equal" in done.stdout, done.stderr
+    assert done.stderr == ""
