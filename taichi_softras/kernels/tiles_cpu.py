@@ -50,12 +50,12 @@ def visit_tiles(
             up >> TILE_BITS,
             low >> TILE_BITS,
         )
-        # A small face seldom misses the only tile that its box touches.
-        one = left == right and up == low
+        # A small face seldom misses a tile that its box touches.
+        small = right - left <= 1 and low - up <= 1
         for tile_y in range(ti.max(up, first_tile_row), ti.min(low + 1, end_tile_row)):
             for tile_x in range(left, right + 1):
                 reached = 1
-                if not one:
+                if not small:
                     reached = reaches_tile(records, n, tile_x, tile_y, height, width, TILE)
                 if reached == 1:
                     t = counts + tile_y * tile_columns + tile_x
