@@ -5,7 +5,8 @@ rasterizer where many views are small.
 """
 
 import math
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from taichi_softras import runtime
-from taichi_softras.fast_launch import launch
+from taichi_softras.fast_launch import Launch
 from taichi_softras.kernels.phases import counters
 from taichi_softras.kernels.project import (
     CAMERA_ROW,
@@ -122,11 +123,15 @@ class _Project(torch.autograd.Function):
         ctx.perspective = perspective
         ctx.save_for_backward(points, cameras)
         projected = points.new_empty(n_views, points.shape[-2], 3)
+        if 0 in ctx.sizes:
+            return projected, True
+        projector = _projector(points, ctx.sizes, perspective)
         # Compilers may assume that there are no infinite numbers.
         near = max(near, -LARGE)
-        found = torch.zeros(2, dtype=torch.int32)
-        _launch("project", (points, cameras), ctx.sizes, perspective, projected, near, found)
-        return projected, not any(found.tolist())
+        with runtime.launching():
+            projector.found.zero_()
+            projector.project.start(points, cameras, ctx.sizes, projected=projected, near=near)
+            return projected, not any(projector.found.tolist())
 
     @staticmethod
     def backward(ctx: Any, d_projected: Tensor, _: None) -> tuple[Tensor | None, ...]:
@@ -149,10 +154,13 @@ def _pull_back(
     if 0 in sizes:
         d_points.zero_()
         parts.zero_()
-    _launch(
-        "pull_back", tensors, sizes, perspective, d_projected.contiguous(),
-        d_points.reshape(-1, 3), parts, cameras_too=cameras_too,
-    )  # fmt: skip
+    else:
+        projector = _projector(points, sizes, perspective, cameras_too)
+        with runtime.launching():
+            projector.pull_back.start(
+                points, cameras, sizes,
+                d_projected=d_projected.contiguous(), d_points=d_points, d_cameras=parts,
+            )  # fmt: skip
     if not cameras_too:
         return d_points, None
     d_cameras = parts.sum(1)
@@ -161,26 +169,45 @@ def _pull_back(
     return d_points, d_cameras.to(cameras.dtype)
 
 
-def _launch(
-    which: str,
-    tensors: tuple[Tensor, Tensor],
-    sizes: _Sizes,
-    perspective: bool,
-    projected: Tensor,
-    *arguments: Any,
-    cameras_too: bool = False,
-) -> None:
-    """Launch a kernel, unless there is nothing to do."""
-    points, cameras = tensors
-    if 0 in sizes:
-        return
-    parallel = projected.numel() // 3 > PARALLEL
-    dtype = runtime.taichi_dtype(dtype_name(points.dtype))
-    kernel = getattr(projection_kernels(dtype, perspective, parallel, cameras_too), which)
+class _Prepared:
+    """A kernel and what stays from launch to launch; hold `runtime.launch_lock` to use it."""
+
+    def __init__(self, kernel: Callable[..., None], n_workers: int, **kept: Tensor) -> None:
+        self._progress = torch.zeros(counters(1, n_workers), dtype=torch.int32)
+        self._launch = Launch(kernel, n_workers=n_workers, progress=self._progress, **kept)
+
+    def start(self, points: Tensor, cameras: Tensor, sizes: _Sizes, **given: Any) -> None:
+        """Launch it."""
+        self._progress.zero_()
+        given |= sizes._asdict()
+        self._launch(points=points.contiguous(), cameras=cameras.contiguous(), **given)
+
+
+class _Projector(NamedTuple):
+    """The prepared kernels of one kind of projection."""
+
+    project: _Prepared
+    pull_back: _Prepared
+    found: Tensor
+    """[2] zeros before, and after it what `project` found, see `kernels.project`."""
+
+
+def _projector(
+    points: Tensor, sizes: _Sizes, perspective: bool, cameras_too: bool = False
+) -> _Projector:
+    parallel = sizes.n_views * sizes.n_vertices > PARALLEL
     n_workers = runtime.thread_count() if parallel else 1
-    progress = torch.zeros(counters(1, n_workers), dtype=torch.int32)
-    with runtime.launching():
-        launch(
-            kernel, points.detach().contiguous().reshape(-1, 3), cameras.detach().contiguous(),
-            *sizes, projected.detach().reshape(-1, 3), *arguments, n_workers, progress,
-        )  # fmt: skip
+    return _kept_projector(points.dtype, n_workers, perspective, parallel, cameras_too)
+
+
+@cache
+def _kept_projector(
+    dtype: torch.dtype, n_workers: int, perspective: bool, parallel: bool, cameras_too: bool
+) -> _Projector:
+    name = runtime.taichi_dtype(dtype_name(dtype))
+    kernels = projection_kernels(name, perspective, parallel, cameras_too)
+    # Tensors of inference mode could not be written later.
+    with torch.inference_mode(False):
+        found = torch.zeros(2, dtype=torch.int32)
+        project = _Prepared(kernels.project, n_workers, found=found)
+        return _Projector(project, _Prepared(kernels.pull_back, n_workers), found)
