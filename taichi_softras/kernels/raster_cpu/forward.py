@@ -91,20 +91,35 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
         state: ti.template(), winner: ti.template(),
     ):  # fmt: skip
         """Store the pixels of a tile without faces."""
+        value = [background[0, ch] for ch in ti.static(range(channels))]
         for row in range(tile.rows):
             first = tile.first_pixel + row * width
-            for q in range(first, first + tile.columns):
+            end = first + tile.columns
+            # A loop for each array: LLVM cannot know that they do not overlap.
+            for q in range(first, end):
                 alpha_out[q] = 0.0
+            for q in range(first, end):
                 state[q] = nothing
-                if ti.static(color == "softmax"):
-                    state[n_pixels + q] = background_depth
-                    state[2 * n_pixels + q] = 1.0
-                elif ti.static(color == "hard"):
+            if ti.static(color == "softmax"):
+                for q in range(n_pixels + first, n_pixels + end):
+                    state[q] = background_depth
+                for q in range(2 * n_pixels + first, 2 * n_pixels + end):
+                    state[q] = 1.0
+            elif ti.static(color == "hard"):
+                for q in range(first, end):
                     winner[q] = -1
-                if ti.static(color != "none"):
+            if ti.static(color != "none"):
+                for q in range(first, end):
                     depth_out[q] = far
-                for ch in ti.static(range(channels)):
-                    image[q, ch] = background[q if background_rows > 1 else 0, ch]
+            if ti.static(channels > 0):
+                if background_rows > 1:
+                    for q in range(first, end):
+                        for ch in ti.static(range(channels)):
+                            image[q, ch] = background[q, ch]
+                else:
+                    for q in range(first, end):
+                        for ch in ti.static(range(channels)):
+                            image[q, ch] = value[ch]
 
     @ti.kernel
     def forward(
