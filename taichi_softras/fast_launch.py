@@ -52,6 +52,7 @@ class Launch:
         """Take arguments by the names of the kernel's parameters."""
         self.kernel, self._kept = kernel, kept
         self._places = _places(kernel)
+        self.parameters = self._places.keys()
         self._context: _Context | None = None
 
     def keep(self, **kept: Any) -> None:
@@ -156,11 +157,10 @@ class _Context:
         config = impl.current_cfg()
         if primal is None or ti.__version__ not in KNOWN_VERSIONS or config.arch not in _CPUS:
             return
-        instances = list(primal.compiled_kernels.values())
-        wanted = [_wanted(i, argument.annotation) for i, argument in enumerate(primal.arguments)]
-        if len(instances) != 1 or None in wanted:  # compiled for tensors with gradients, too
+        instances, wanted = list(primal.compiled_kernels.values()), _wanted(kernel)
+        if len(instances) != 1 or wanted is None:  # compiled for tensors with gradients, too
             return
-        self._wanted = [argument for argument in wanted if argument is not None]
+        self._wanted = wanted
         # What is in the context: numbers, arrays that are held, addresses and shapes of others.
         self._held: list[Any] = [_NOTHING] * len(wanted)
         # Taichi's own arrays: launching replaces them by where they are.
@@ -190,8 +190,10 @@ class _Context:
 
     def hold(self, arguments: Any) -> bool:
         """Do as `set` with what lives as long as this, and whose memory nobody replaces."""
+        if self._code is None:
+            return False
         for i, value in arguments:
-            if not self.set([(i, value)]):
+            if not self._set(i, value):
                 return False
             if isinstance(value, ti.Ndarray):
                 self._again[i] = value
@@ -251,7 +253,15 @@ class _Context:
         return True
 
 
-def _wanted(i: int, annotation: Any) -> _Argument | None:
+@cache
+def _wanted(kernel: Any) -> list[_Argument] | None:
+    """Return what a kernel's annotations want, None if that is something unknown."""
+    wanted = [_argument(i, each.annotation) for i, each in enumerate(kernel._primal.arguments)]
+    known = [argument for argument in wanted if argument is not None]
+    return known if len(known) == len(wanted) else None
+
+
+def _argument(i: int, annotation: Any) -> _Argument | None:
     if annotation in (ti.f32, ti.f64):
         return _Argument((i,), float)
     if annotation is ti.i32:

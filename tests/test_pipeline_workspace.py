@@ -75,6 +75,28 @@ def test_numbers_of_the_last_rendering_are_forgotten(waiting):
     assert len(waiting) == 1
 
 
+@pytest.mark.parametrize("color", ["softmax", "hard"])
+def test_of_many_kinds_each_takes_what_is_left(waiting, monkeypatch, color):
+    settings = Options(color=color).settings(sigma=1e-2, gamma=0.1)
+    scenes = []
+    for seed, (faces, views, size) in enumerate(
+        [(6, 1, 17), (40, 1, 9), (3, 2, (33, 20)), (40, 3, 17), (6, 1, 17), (1, 1, 1), (90, 1, 40)]
+    ):
+        given = [t.requires_grad_() for t in soup(seed, faces, views=views, dtype=torch.float32)]
+        waiting.clear()
+        out = rasterize(*given, size=size, settings=settings)
+        scenes.append((given, size, (*out[:3], *gradients(out, given))))
+        del out
+    waiting.clear()
+    monkeypatch.setattr(leases, "MOST_KINDS", 1)
+    for given, size, wanted in scenes * 2:
+        out = rasterize(*given, size=size, settings=settings)
+        for a, b in zip((*out[:3], *gradients(out, given)), wanted, strict=True):
+            assert torch.equal(a, b)
+        del out
+        assert len(waiting) <= 2
+
+
 def test_a_rendering_may_be_pulled_back_again_and_to_others(waiting):
     given = triangles()
     out = rasterize(*given, size=17, settings=SETTINGS)

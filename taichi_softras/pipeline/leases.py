@@ -10,8 +10,11 @@ from taichi_softras.pipeline.workspace import Workspace
 MOST_BYTES = 2**26
 """Bytes of all workspaces that wait for a rendering."""
 
-MOST_WAITING = 32
+MOST_WAITING = 64
 """Workspaces that wait for a rendering."""
+
+MOST_KINDS = 32
+"""Workspaces for the same kernels that wait for renderings of other kinds."""
 
 
 class Lease:
@@ -36,15 +39,17 @@ class Lease:
 
 def borrow(plan: Plan, memory: Memory) -> Lease:
     """Return a workspace for a rendering; hold `runtime.launch_lock`."""
-    kind, program = (*plan.kind, type(memory)), ti.lang.impl.get_runtime().prog
-    for found in reversed(tuple(_waiting)):
-        if found.kind == kind:
-            # Another thread may have thrown it away.
-            with suppress(ValueError):
-                _waiting.remove(found)
-                if found.program is program:
-                    return Lease(found)
-    return Lease(Workspace(plan, memory.lasting(), kind))
+    code, program = (plan.code, type(memory)), ti.lang.impl.get_runtime().prog
+    waiting = [w for w in tuple(_waiting) if w.code == code and w.program is program]
+    # Few kinds keep theirs; of many, each takes what has waited longest.
+    for found in [w for w in waiting if w.kind == plan.kind][-1:] or waiting[:-MOST_KINDS]:
+        # Another thread may have thrown it away.
+        with suppress(ValueError):
+            _waiting.remove(found)
+            if found.kind != plan.kind:
+                found.fit(plan)
+            return Lease(found)
+    return Lease(Workspace(plan, memory.lasting(), code))
 
 
 _waiting: list[Workspace] = []

@@ -154,10 +154,15 @@ class Plan:
         )
 
     @cached_property
+    def code(self) -> int:
+        """A number for each choice of kernels."""
+        return _codes.setdefault((self.variant, self.cull), len(_codes))
+
+    @cached_property
     def kind(self) -> tuple[Any, ...]:
         """What decides which kernels run and how long their working arrays are, but the lists."""
         counts = (self.n_faces, self.n_attributes, self.n_vertices, self.n_views)
-        return (*counts, self.size, self.background_rows, self.cull, self.backend, self.variant)
+        return (*counts, self.size, self.background_rows, self.code)
 
     @cached_property
     def setup_choices(self) -> tuple[Any, str, str, bool]:
@@ -248,6 +253,8 @@ class Plan:
 def _kept(settings: RasterSettings, backend: str, **shape: Any) -> Plan:
     return Plan.make(settings, backend, **shape)
 
+
+_codes: dict[tuple[Variant, str], int] = {}
 
 _SIDES = {"none": "both", "back": "front", "front": "back"}
 """Sides of faces that are left, by what is culled."""

@@ -4,7 +4,7 @@ In a loop most arguments of a launch are those of the last time. A workspace hol
 with the launches in which they are set; `leases` says who has which.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import taichi as ti
@@ -30,71 +30,124 @@ MOST_KINDS = 64
 class Workspace:
     """Working arrays of one rendering at a time, and the launches that use them."""
 
-    def __init__(self, plan: Plan, memory: Memory, kind: tuple[Any, ...]) -> None:
-        self.kind = kind
+    def __init__(self, plan: Plan, memory: Memory, code: tuple[Any, ...]) -> None:
+        self.code = code
+        """What decides which kernels run on which memory; it can do no others' work."""
         self.program = ti.lang.impl.get_runtime().prog
         self._memory, self._of_lists = memory, memory
-        n, n_tiles = plan.n_faces, plan.n_tiles
-        self.faces = Faces(memory.reals(n, RECORD), memory.integers(n, 4), memory.integers(3))
-        self.face_start = memory.integers(n + 1)
-        self.tile_start = memory.integers(n_tiles + 1)
-        self.state = memory.reals(plan.state_numbers)
-        winners = plan.pixels if plan.variant.color == "hard" else 1
-        self.winner = memory.integers(winners)
-        self._total = memory.integers(1)
-        self._n_workers = runtime.thread_count()
-        phases = max(raster_cpu.FORWARD_PHASES, raster_cpu.ADJOINT_PHASES)
-        self._progress = memory.integers(counters(phases, self._n_workers))
-        real = 8 if plan.variant.dtype == ti.f64 else 4
-        self._least = n * (RECORD * real + 20) + plan.state_numbers * real + winners * 4
-        self.nbytes = self._least
-        """Of the working arrays, but the small ones."""
-        self.entries = memory.integers(0, ENTRY)
-        """There is room for `room` of them."""
+        self._rows: dict[str, int] = {}
         self.n_entries, self.room = 0, -1
-        self._wanted = _rooms.get(self.kind, 0)
+        """How many entries there are, and can be."""
         self.bands: tuple[Rows, ...] = ()
         """How the rows are parted where lists of all would be too long: they are made for one part
         after the other, and again for the adjoint."""
-        self._all_rows = (0, plan.tiles[0])
-        self._make_launches(plan)
-        self._set_numbers(plan)
+        n_workers = runtime.thread_count()
+        phases = max(raster_cpu.FORWARD_PHASES, raster_cpu.ADJOINT_PHASES)
+        # By the names of the kernels' parameters; first something for what may have no use.
+        self._kept: dict[str, Any] = {
+            name: memory.nothing(ndim) for name, ndim in _WITHOUT_USE.items()
+        } | {
+            name: memory.nothing(ndim, integers=True) for name, ndim in _INDICES.items()
+        } | {
+            "skipped": memory.integers(3), "total_entries": memory.integers(1),
+            "n_workers": n_workers, "progress": memory.integers(counters(phases, n_workers)),
+            "channels_in": plan.variant.attributes,
+        }  # fmt: skip
+        self._launches: dict[Any, Launch] = {}
+        self.fit(plan)
 
-    def _make_launches(self, plan: Plan) -> None:
-        """Set what stays, and something of its rank for what may have no use."""
-        memory, (records, boxes, skipped) = self._memory, self.faces
-        self._of_all = {
-            "n_vertices": plan.n_vertices, "n_views": plan.n_views, "n_faces": plan.n_faces,
-            "records": records, "face_start": self.face_start, "tile_start": self.tile_start,
-            "n_workers": self._n_workers, "progress": self._progress,
-            "views": memory.nothing(2, integers=True), "attributes": memory.nothing(3),
-        }  # fmt: skip
-        self._of_pictures = {
-            "state": self.state, "winner": self.winner, "image": memory.nothing(2),
-            "texels": memory.nothing(2), "maps": memory.nothing(1, integers=True),
-        }  # fmt: skip
+    def fit(self, plan: Plan) -> None:
+        """Become one for renderings of this plan's kind."""
+        self.kind, n, n_tiles = plan.kind, plan.n_faces, plan.n_tiles
         # Enough tasks to share, few enough that their counters stay small.
         n_chunks = max(1, min(8, 8 // plan.n_views))
+        memory, hard = self._memory, plan.variant.color == "hard"
+        grown = {
+            "records": self._grown("records", n, lambda rows: memory.reals(rows, RECORD)),
+            "boxes": self._grown("boxes", n, lambda rows: memory.integers(rows, 4)),
+            "face_start": self._grown("face_start", n + 1, memory.integers),
+            "tile_start": self._grown("tile_start", n_tiles + 1, memory.integers),
+            "chunk_next": self._grown("chunk_next", n_chunks * n_tiles, memory.integers),
+            "state": self._grown("state", plan.state_numbers, memory.reals),
+            "winner": self._grown("winner", plan.pixels if hard else 1, memory.integers),
+        }
         height, width = plan.extent
-        listing = self._of_all | {
-            "faces": memory.nothing(2, integers=True), "channels_in": plan.variant.attributes,
-            "real_height": height, "real_width": width, "tile_rows": plan.tiles[0],
-            "tile_columns": plan.tiles[1], "n_chunks": n_chunks, "boxes": boxes,
-            "skipped": skipped, "chunk_next": memory.integers(n_chunks * plan.n_tiles),
-            "total_entries": self._total,
-        }  # fmt: skip
-        self._list = Launch(binning_kernel(*plan.setup_choices), **listing)
-        self._draw = Launch(
-            raster_cpu.forward_kernel(plan.variant, plan.cull),
-            **listing, **self._of_pictures, background_rows=plan.background_rows,
-            background=memory.nothing(2), depth_out=memory.nothing(1),
+        rows, columns = plan.tiles
+        self._keep(
+            n_vertices=plan.n_vertices, n_views=plan.n_views, n_faces=n, n_chunks=n_chunks,
+            n_attributes=plan.n_attributes, background_rows=plan.background_rows,
+            real_height=height, real_width=width, tile_rows=rows, tile_columns=columns,
+            **{name: array for name, array in grown.items() if array is not None},
         )  # fmt: skip
-        self._pulls: dict[tuple[bool, ...], Launch] = {}
+        self._set_numbers(plan)
+        self._count_bytes()
+        self._all_rows = (0, rows)
+        self._wanted = _rooms.get(self.kind, 0)
+
+    def _count_bytes(self) -> None:
+        rows, real = self._rows, 8 if self._plan.variant.dtype == ti.f64 else 4
+        of_faces = rows["records"] * (RECORD * real + 20)
+        of_pixels = rows["state"] * real + 4 * rows["winner"]
+        self.nbytes = of_faces + of_pixels + 4 * ENTRY * max(self.room, 0)
+        """Of the working arrays, but the small ones."""
+
+    def _grown(self, name: str, rows: int, make: Callable[[int], Array]) -> Array | None:
+        """Make a longer array if need be, with some room if it is not the first."""
+        before = self._rows.get(name)
+        if before is not None and rows <= before:
+            return None
+        self._rows[name] = rows if before is None else rows * 5 // 4
+        return make(self._rows[name])
+
+    def _keep(self, **kept: Any) -> None:
+        """Set arguments that stay in all launches."""
+        self._kept |= kept
+        for launch in self._launches.values():
+            launch.keep(**{name: kept[name] for name in launch.parameters & kept.keys()})
+
+    def _launch(self, kernel: Callable[..., None]) -> Launch:
+        launch = self._launches.get(kernel)
+        if launch is None:
+            launch = self._launches[kernel] = Launch(kernel)
+            names = launch.parameters & self._kept.keys()
+            launch.keep(**{name: self._kept[name] for name in names})
+        return launch
+
+    @property
+    def faces(self) -> Faces:
+        """What faces were made into."""
+        kept = self._kept
+        return Faces(kept["records"], kept["boxes"], kept["skipped"])
+
+    @property
+    def face_start(self) -> Array:
+        """First gradient slot of each face. [N + 1]."""
+        return self._kept["face_start"]
+
+    @property
+    def tile_start(self) -> Array:
+        """First entry of each tile. [T + 1]."""
+        return self._kept["tile_start"]
+
+    @property
+    def entries(self) -> Array:
+        """Faces by tile, see `kernels.tiles_cpu`. [room, ENTRY]."""
+        return self._kept["entries"]
+
+    @property
+    def state(self) -> Array:
+        """See `Plan.state_numbers`."""
+        return self._kept["state"]
+
+    @property
+    def winner(self) -> Array:
+        """Nearest face of each pixel, with hard colour. [P]."""
+        return self._kept["winner"]
 
     def list_faces(self, plan: Plan, scene: Scene) -> None:
         """Set up faces and list them by tile; lists that are too long are left to `lists`."""
         self._begin(plan, scene)
-        self._collect(self._list, self._all_rows, SET_UP, _triangles(plan, scene))
+        self._collect(_listing(plan), self._all_rows, SET_UP, _triangles(plan, scene))
 
     def draw(self, plan: Plan, scene: Scene, alpha: Array, image: Array, depth: Array) -> None:
         """Do so, and draw."""
@@ -106,10 +159,11 @@ class Workspace:
             given |= {"image": image, "background": scene.background}
         if plan.variant.textured:
             given |= {"texels": scene.texels, "maps": scene.maps}
-        self._collect(self._draw, self._all_rows, SET_UP, given)
+        drawing = raster_cpu.forward_kernel(plan.variant, plan.cull)
+        self._collect(drawing, self._all_rows, SET_UP, given)
         if self.bands:
             for rows in self.bands:
-                self._collect(self._draw, rows, COUNT, given)
+                self._collect(drawing, rows, COUNT, given)
             self._drop_lists()
 
     def lists(self, scene: Scene) -> Iterator[Rows]:
@@ -119,7 +173,7 @@ class Workspace:
             return
         self._make_room(self._wanted)
         for rows in self.bands:
-            self._collect(self._list, rows, COUNT, _triangles(self._plan, scene))
+            self._collect(_listing(self._plan), rows, COUNT, _triangles(self._plan, scene))
             yield rows
         self._drop_lists()
 
@@ -131,55 +185,32 @@ class Workspace:
             rows: See `lists`.
             given: What the kernel reads and writes besides; what is not there is not touched.
         """
-        pull = self._pulls.get(wanted)
-        if pull is None:
-            pull = self._pulls[wanted] = self._make_pull(wanted)
-        self._memory.clear(self._progress)
+        pull = self._launch(raster_cpu.adjoint_kernel(self._plan.variant, *wanted))
+        self._memory.clear(self._kept["progress"])
         pull(first_tile_row=rows[0], end_tile_row=rows[1], **given)
-
-    def _make_pull(self, wanted: tuple[bool, ...]) -> Launch:
-        plan, nothing = self._plan, self._memory.nothing
-        indices = nothing(1, integers=True)
-        return Launch(
-            raster_cpu.adjoint_kernel(plan.variant, *wanted),
-            **self._of_all, **self._of_pictures, **plan.numbers_by_name, entries=self.entries,
-            n_attributes=plan.n_attributes, depth_in=nothing(1), d_image=nothing(2),
-            d_depth_in=nothing(1), d_corners=nothing(2), d_attributes=nothing(3),
-            d_points=nothing(2), corner_start=indices, corner_of=indices, d_softness=nothing(2),
-            d_texels=indices,
-        )  # fmt: skip
 
     def _begin(self, plan: Plan, scene: Scene) -> None:
         if plan is not self._plan:
             self._set_numbers(plan)
-        if scene.views is not self._of_all["views"]:
-            self._of_all["views"] = scene.views
-            for launch in (self._list, self._draw, *self._pulls.values()):
-                launch.keep(views=scene.views)
+        if scene.views is not self._kept["views"]:
+            self._keep(views=scene.views)
         self.bands = ()
         self._make_room(self._wanted)
-        self._memory.clear(self.faces.skipped)
+        self._memory.clear(self._kept["skipped"])
 
     def _set_numbers(self, plan: Plan) -> None:
         """Take what may differ between plans of a kind."""
-        self._plan, numbers = plan, plan.numbers_by_name
-        self._list.keep(reach=plan.reach)
-        self._draw.keep(reach=plan.reach, background_depth=plan.background_depth, **numbers)
-        for pull in self._pulls.values():
-            pull.keep(**numbers)
+        self._plan = plan
+        self._keep(reach=plan.reach, background_depth=plan.background_depth, **plan.numbers_by_name)
 
     def _make_room(self, room: int) -> None:
         if room == self.room:
             return
         self.room = self._wanted = room
-        self.nbytes = self._least + 4 * ENTRY * room
         # In memory of their own, so that the last ones can be lent again.
         self._of_lists = self._memory.lasting()
-        self.entries = self._of_lists.integers(room, ENTRY)
-        for launch in (self._list, self._draw):
-            launch.keep(entries=self.entries, capacity=room)
-        for launch in self._pulls.values():
-            launch.keep(entries=self.entries)
+        self._keep(entries=self._of_lists.integers(room, ENTRY), capacity=room)
+        self._count_bytes()
 
     def _drop_lists(self) -> None:
         """Free the lists of a band, which are long, until the next one is listed."""
@@ -187,17 +218,19 @@ class Workspace:
         self._make_room(0)
         self._wanted = room
 
-    def _collect(self, launch: Launch, rows: Rows, begin: int, given: dict[str, Any]) -> None:
+    def _collect(
+        self, kernel: Callable[..., None], rows: Rows, begin: int, given: dict[str, Any]
+    ) -> None:
         """List the faces of some rows; set `bands` instead if the lists are too long.
 
         Lists have the room that such renderings needed before, and a bit more. If that does not do,
         the launch stops after it has counted, and a second one fills lists of the right length.
         """
-        first, end = rows
+        launch, memory, kept, (first, end) = self._launch(kernel), self._memory, self._kept, rows
         while True:
-            self._memory.clear(self._progress)
+            memory.clear(kept["progress"])
             launch(first_tile_row=first, end_tile_row=end, begin=begin, **given)
-            self.n_entries = self._memory.read_integer(self._total, 0)
+            self.n_entries = memory.read_integer(kept["total_entries"], 0)
             if self.n_entries <= self.room:
                 break
             if self.n_entries > binning.MOST_ENTRIES and end - first > 1:
@@ -227,6 +260,22 @@ class Workspace:
                 begin, filled = row, 0
             filled += in_row
         return (*bands, (begin, n_rows))
+
+
+_WITHOUT_USE = {
+    "attributes": 3, "background": 2, "image": 2, "depth_out": 1, "depth_in": 1, "texels": 2,
+    "d_image": 2, "d_depth_in": 1, "d_corners": 2, "d_attributes": 3, "d_points": 2,
+    "d_softness": 2,
+}  # fmt: skip
+_INDICES = {
+    "views": 2, "faces": 2, "maps": 1, "corner_start": 1, "corner_of": 1, "d_texels": 1,
+}  # fmt: skip
+"""Axes of the arrays, of reals and of integers, that some renderings do not need."""
+
+
+def _listing(plan: Plan) -> Callable[..., None]:
+    kernel: Callable[..., None] = binning_kernel(*plan.setup_choices)
+    return kernel
 
 
 def _triangles(plan: Plan, scene: Scene) -> dict[str, Array]:

@@ -114,10 +114,14 @@ class _LastingMemory(TorchMemory):
     """Tensors of inference mode could not be written later, so here are none."""
 
     def reals(self, *shape: int) -> Tensor:
+        if not torch.is_inference_mode_enabled():
+            return super().reals(*shape)
         with torch.inference_mode(False):
             return super().reals(*shape)
 
     def integers(self, *shape: int) -> Tensor:
+        if not torch.is_inference_mode_enabled():
+            return super().integers(*shape)
         with torch.inference_mode(False):
             return super().integers(*shape)
 
