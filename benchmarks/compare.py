@@ -49,10 +49,6 @@ def worker():
     import taichi_softras as tsr
     from taichi_softras import shapes
 
-    if threads := int(os.environ.get("COMPARE_THREADS", "0")):
-        import taichi as ti
-
-        ti.init(arch=ti.cpu, cpu_max_num_threads=threads, fast_math=True, log_level=ti.WARN)
     torch.set_num_threads(1)
     takes_faces = "faces" in inspect.signature(tsr.rasterize).parameters
     steps = {}
@@ -111,10 +107,9 @@ def main():
     args = parser.parse_args()
     processes = []
     for checkout, threads in zip((args.old, args.new), args.threads, strict=True):
-        environment = os.environ | {
-            "PYTHONPATH": str(checkout.resolve()),
-            "COMPARE_THREADS": str(threads),
-        }
+        environment = os.environ | {"PYTHONPATH": str(checkout.resolve())}
+        if threads:
+            environment["TI_CPU_MAX_NUM_THREADS"] = str(threads)
         processes.append(
             subprocess.Popen(
                 [sys.executable, __file__, "--worker"],
