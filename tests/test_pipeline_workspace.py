@@ -156,19 +156,22 @@ def test_working_tensors_of_inference_mode_serve_training(arch):
 
 ANOTHER_TAICHI = """
 import taichi as ti, torch, taichi_softras as tsr
+from taichi_softras.pipeline import leases
 corners = torch.tensor([[[[-0.9, -0.9, 2.0], [0.9, -0.9, 2.0], [0.0, 0.9, 2.0]]]])
 
 def drawn():
     leaf = corners.clone().requires_grad_()
     out = tsr.rasterize(leaf, size=9, settings=tsr.RasterSettings(sigma=1e-3, color="none"))
     out.alpha.sum().backward()
-    return out.alpha, leaf.grad
+    return out.alpha.detach(), leaf.grad
 
 ti.init(arch=ti.cpu, log_level=ti.ERROR)
 wanted = [drawn() for _ in range(3)][-1]
+(old,) = leases._waiting
 ti.init(arch=ti.cpu, log_level=ti.ERROR)
 for _ in range(3):
     assert all(torch.equal(a, b) for a, b in zip(drawn(), wanted))
+assert len(leases._waiting) == 1 and old not in leases._waiting
 print("equal")
 """
 

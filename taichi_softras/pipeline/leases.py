@@ -40,16 +40,27 @@ class Lease:
 def borrow(plan: Plan, memory: Memory) -> Lease:
     """Return a workspace for a rendering; hold `runtime.launch_lock`."""
     code, program = (plan.code, type(memory)), ti.lang.impl.get_runtime().prog
-    waiting = [w for w in tuple(_waiting) if w.code == code and w.program is program]
+    waiting = []
+    for each in tuple(_waiting):
+        if each.program is not program:  # Taichi was started anew, and its kernels are gone
+            _take(each)
+        elif each.code == code:
+            waiting.append(each)
     # Few kinds keep theirs; of many, each takes what has waited longest.
     for found in [w for w in waiting if w.kind == plan.kind][-1:] or waiting[:-MOST_KINDS]:
-        # Another thread may have thrown it away.
-        with suppress(ValueError):
-            _waiting.remove(found)
+        if _take(found):
             if found.kind != plan.kind:
                 found.fit(plan)
             return Lease(found)
     return Lease(Workspace(plan, memory.lasting(), code))
+
+
+def _take(workspace: Workspace) -> bool:
+    """Let it wait no longer; False if another thread was faster."""
+    with suppress(ValueError):
+        _waiting.remove(workspace)
+        return True
+    return False
 
 
 _waiting: list[Workspace] = []
