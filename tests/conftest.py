@@ -143,5 +143,5 @@ WORKING = (
 
 def working_arrays(workspace):
     """The arrays that a rendering on the CPU works in."""
-    kept = workspace._kept
+    kept = workspace.arguments._kept
     return [kept[name] for name in WORKING if name in kept]

@@ -43,17 +43,20 @@ def binned(triangles, size, *, distance="euclidean", sigma=1e-3, dist_eps=1e-4):
         background_rows=1,
     )
     _, kept = launch.forward(plan, launch.Tensors.of(inputs))
-    tiles, memory = kept.rendered.lists, kept.memory
-    if hasattr(tiles, "entries"):
-        columns = memory.tensor(tiles.entries, tiles.n_entries, 3)[:, :2].unbind(1)
+    tiles, memory, n = kept.rendered.lists, kept.memory, kept.rendered.lists.n_entries
+    if runtime.backend() == "cpu":
+        of = tiles.arguments
+        starts = (of["face_start"], of["tile_start"])
+        columns = memory.tensor(of["entries"], n, 3)[:, :2].unbind(1)
     else:
-        lists = (tiles.entry_face, tiles.entry_slot)
-        columns = [memory.tensor(column, tiles.n_entries) for column in lists]
+        starts = (tiles.face_start, tiles.tile_start)
+        columns = [memory.tensor(column, n) for column in (tiles.entry_face, tiles.entry_slot)]
+    face_start, tile_start = starts
     lists = Lists(
-        memory.tensor(tiles.face_start, plan.n_faces + 1),
-        memory.tensor(tiles.tile_start, plan.n_tiles + 1),
+        memory.tensor(face_start, plan.n_faces + 1)[: plan.n_faces + 1],
+        memory.tensor(tile_start, plan.n_tiles + 1)[: plan.n_tiles + 1],
         # Lists may have more room than they need.
-        *(column[: tiles.n_entries] for column in columns),
+        *(column[:n] for column in columns),
     )
     return lists, settings
 

@@ -95,7 +95,7 @@ def _alone(plan: Plan, scene: Scene, space: Workspace) -> dict[str, float]:
     """Time parts of the CPU's kernels, with the kernels that GPUs have for them."""
     variant = plan.variant
     gather = gather_kernels(variant.dtype, variant.color != "none").corners
-    slots = space.state.new_zeros(max(space.n_entries, 1), variant.slot_width)
+    slots = space.arguments["state"].new_zeros(max(space.n_entries, 1), variant.slot_width)
     d_corners = scene.points.new_empty(3 * plan.n_faces, 3)
     launches: dict[str, tuple[Any, ...]] = {
         "setup": (
@@ -104,7 +104,7 @@ def _alone(plan: Plan, scene: Scene, space: Workspace) -> dict[str, float]:
             scene.views, plan.n_views, plan.n_faces,
             variant.attributes, *plan.extent, plan.reach, *space.faces,
         ),
-        "gather": (gather, plan.n_faces, space.face_start, slots, 0, d_corners),
+        "gather": (gather, plan.n_faces, space.arguments["face_start"], slots, 0, d_corners),
     }  # fmt: skip
     with runtime.launching():
         return {name: _least(partial(fast_launch.launch, *launches[name])) for name in launches}
@@ -150,5 +150,5 @@ def _work(rendered: Rendered) -> Work | None:
     space = rendered.lists
     if not isinstance(space, Workspace) or space.bands:
         return None
-    bits = np.ascontiguousarray(space.entries[: space.n_entries, 2]).view(np.uint8)
+    bits = np.ascontiguousarray(space.arguments["entries"][: space.n_entries, 2]).view(np.uint8)
     return Work(space.n_entries, int(np.unpackbits(bits).sum()) * BLOCK_PIXELS)

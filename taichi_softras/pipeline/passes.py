@@ -23,7 +23,8 @@ def forward(plan: Plan, memory: Memory, scene: Scene) -> Rendered:
         lease = borrow(plan, memory)
         space = lease.workspace
         space.draw(plan, scene, alpha, image, depth)
-        return Rendered(alpha, Leftovers(image, depth, space.state, space.winner), space, lease)
+        left = Leftovers(image, depth, space.arguments["state"], space.arguments["winner"])
+        return Rendered(alpha, left, space, lease)
     state = memory.reals(plan.state_numbers)
     winner = memory.integers(pixels if color == "hard" else 1)
     tiles = bin_faces(plan, memory, scene)

@@ -10,13 +10,13 @@ from typing import Any
 import taichi as ti
 
 from taichi_softras import runtime
-from taichi_softras.fast_launch import Launch
 from taichi_softras.kernels import raster_cpu
 from taichi_softras.kernels.phases import counters
 from taichi_softras.kernels.scan import LARGEST
 from taichi_softras.kernels.tiles_cpu import COUNT, ENTRY, FILL, SET_UP, binning_kernel
 from taichi_softras.kernels.types import RECORD
 from taichi_softras.pipeline import binning
+from taichi_softras.pipeline.arguments import Arguments
 from taichi_softras.pipeline.binning import Faces
 from taichi_softras.pipeline.plan import Array, Memory, Plan, Rows, Scene
 
@@ -35,7 +35,6 @@ class Workspace:
         """What decides which kernels run on which memory; it can do no others' work."""
         self.program = ti.lang.impl.get_runtime().prog
         self._memory, self._of_lists = memory, memory
-        self._rows: dict[str, int] = {}
         self.n_entries, self.room = 0, -1
         """How many entries there are, and can be."""
         self.bands: tuple[Rows, ...] = ()
@@ -43,17 +42,13 @@ class Workspace:
         after the other, and again for the adjoint."""
         n_workers = runtime.thread_count()
         phases = max(raster_cpu.FORWARD_PHASES, raster_cpu.ADJOINT_PHASES)
-        # By the names of the kernels' parameters; first something for what may have no use.
-        self._kept: dict[str, Any] = {
-            name: memory.nothing(ndim) for name, ndim in _WITHOUT_USE.items()
-        } | {
-            name: memory.nothing(ndim, integers=True) for name, ndim in _INDICES.items()
-        } | {
-            "skipped": memory.integers(3), "total_entries": memory.integers(1),
-            "n_workers": n_workers, "progress": memory.integers(counters(phases, n_workers)),
-            "channels_in": plan.variant.attributes,
-        }  # fmt: skip
-        self._launches: dict[Any, Launch] = {}
+        self.arguments = Arguments(
+            **{name: memory.nothing(ndim) for name, ndim in _WITHOUT_USE.items()},
+            **{name: memory.nothing(ndim, integers=True) for name, ndim in _INDICES.items()},
+            skipped=memory.integers(3), total_entries=memory.integers(1), n_workers=n_workers,
+            progress=memory.integers(counters(phases, n_workers)),
+            channels_in=plan.variant.attributes,
+        )  # fmt: skip
         self.fit(plan)
 
     def fit(self, plan: Plan) -> None:
@@ -61,23 +56,20 @@ class Workspace:
         self.kind, n, n_tiles = plan.kind, plan.n_faces, plan.n_tiles
         # Enough tasks to share, few enough that their counters stay small.
         n_chunks = max(1, min(8, 8 // plan.n_views))
-        memory, hard = self._memory, plan.variant.color == "hard"
-        grown = {
-            "records": self._grown("records", n, lambda rows: memory.reals(rows, RECORD)),
-            "boxes": self._grown("boxes", n, lambda rows: memory.integers(rows, 4)),
-            "face_start": self._grown("face_start", n + 1, memory.integers),
-            "tile_start": self._grown("tile_start", n_tiles + 1, memory.integers),
-            "chunk_next": self._grown("chunk_next", n_chunks * n_tiles, memory.integers),
-            "state": self._grown("state", plan.state_numbers, memory.reals),
-            "winner": self._grown("winner", plan.pixels if hard else 1, memory.integers),
-        }
+        hard, grow, memory = plan.variant.color == "hard", self.arguments.grow, self._memory
+        grow("records", n, lambda rows: memory.reals(rows, RECORD))
+        grow("boxes", n, lambda rows: memory.integers(rows, 4))
+        grow("face_start", n + 1, memory.integers)
+        grow("tile_start", n_tiles + 1, memory.integers)
+        grow("chunk_next", n_chunks * n_tiles, memory.integers)
+        grow("state", plan.state_numbers, memory.reals)
+        grow("winner", plan.pixels if hard else 1, memory.integers)
         height, width = plan.extent
         rows, columns = plan.tiles
-        self._keep(
+        self.arguments.keep_numbers(
             n_vertices=plan.n_vertices, n_views=plan.n_views, n_faces=n, n_chunks=n_chunks,
             n_attributes=plan.n_attributes, background_rows=plan.background_rows,
             real_height=height, real_width=width, tile_rows=rows, tile_columns=columns,
-            **{name: array for name, array in grown.items() if array is not None},
         )  # fmt: skip
         self._set_numbers(plan)
         self._count_bytes()
@@ -85,64 +77,17 @@ class Workspace:
         self._wanted = _rooms.get(self.kind, 0)
 
     def _count_bytes(self) -> None:
-        rows, real = self._rows, 8 if self._plan.variant.dtype == ti.f64 else 4
-        of_faces = rows["records"] * (RECORD * real + 20)
-        of_pixels = rows["state"] * real + 4 * rows["winner"]
+        rows, real = self.arguments.rows, 8 if self._plan.variant.dtype == ti.f64 else 4
+        of_faces = rows("records") * (RECORD * real + 20)
+        of_pixels = rows("state") * real + 4 * rows("winner")
         self.nbytes = of_faces + of_pixels + 4 * ENTRY * max(self.room, 0)
         """Of the working arrays, but the small ones."""
-
-    def _grown(self, name: str, rows: int, make: Callable[[int], Array]) -> Array | None:
-        """Make a longer array if need be, with some room if it is not the first."""
-        before = self._rows.get(name)
-        if before is not None and rows <= before:
-            return None
-        self._rows[name] = rows if before is None else rows * 5 // 4
-        return make(self._rows[name])
-
-    def _keep(self, **kept: Any) -> None:
-        """Set arguments that stay in all launches."""
-        self._kept |= kept
-        for launch in self._launches.values():
-            launch.keep(**{name: kept[name] for name in launch.parameters & kept.keys()})
-
-    def _launch(self, kernel: Callable[..., None]) -> Launch:
-        launch = self._launches.get(kernel)
-        if launch is None:
-            launch = self._launches[kernel] = Launch(kernel)
-            names = launch.parameters & self._kept.keys()
-            launch.keep(**{name: self._kept[name] for name in names})
-        return launch
 
     @property
     def faces(self) -> Faces:
         """What faces were made into."""
-        kept = self._kept
-        return Faces(kept["records"], kept["boxes"], kept["skipped"])
-
-    @property
-    def face_start(self) -> Array:
-        """First gradient slot of each face. [N + 1]."""
-        return self._kept["face_start"]
-
-    @property
-    def tile_start(self) -> Array:
-        """First entry of each tile. [T + 1]."""
-        return self._kept["tile_start"]
-
-    @property
-    def entries(self) -> Array:
-        """Faces by tile, see `kernels.tiles_cpu`. [room, ENTRY]."""
-        return self._kept["entries"]
-
-    @property
-    def state(self) -> Array:
-        """See `Plan.state_numbers`."""
-        return self._kept["state"]
-
-    @property
-    def winner(self) -> Array:
-        """Nearest face of each pixel, with hard colour. [P]."""
-        return self._kept["winner"]
+        of = self.arguments
+        return Faces(of["records"], of["boxes"], of["skipped"])
 
     def list_faces(self, plan: Plan, scene: Scene) -> None:
         """Set up faces and list them by tile; lists that are too long are left to `lists`."""
@@ -185,23 +130,25 @@ class Workspace:
             rows: See `lists`.
             given: What the kernel reads and writes besides; what is not there is not touched.
         """
-        pull = self._launch(raster_cpu.adjoint_kernel(self._plan.variant, *wanted))
-        self._memory.clear(self._kept["progress"])
+        pull = self.arguments.launch(raster_cpu.adjoint_kernel(self._plan.variant, *wanted))
+        self._memory.clear(self.arguments["progress"])
         pull(first_tile_row=rows[0], end_tile_row=rows[1], **given)
 
     def _begin(self, plan: Plan, scene: Scene) -> None:
         if plan is not self._plan:
             self._set_numbers(plan)
-        if scene.views is not self._kept["views"]:
-            self._keep(views=scene.views)
+        if scene.views is not self.arguments["views"]:
+            self.arguments.keep(views=scene.views)
         self.bands = ()
         self._make_room(self._wanted)
-        self._memory.clear(self._kept["skipped"])
+        self._memory.clear(self.arguments["skipped"])
 
     def _set_numbers(self, plan: Plan) -> None:
         """Take what may differ between plans of a kind."""
         self._plan = plan
-        self._keep(reach=plan.reach, background_depth=plan.background_depth, **plan.numbers_by_name)
+        self.arguments.keep_numbers(
+            reach=plan.reach, background_depth=plan.background_depth, **plan.numbers_by_name
+        )
 
     def _make_room(self, room: int) -> None:
         if room == self.room:
@@ -209,7 +156,7 @@ class Workspace:
         self.room = self._wanted = room
         # In memory of their own, so that the last ones can be lent again.
         self._of_lists = self._memory.lasting()
-        self._keep(entries=self._of_lists.integers(room, ENTRY), capacity=room)
+        self.arguments.keep(entries=self._of_lists.integers(room, ENTRY), capacity=room)
         self._count_bytes()
 
     def _drop_lists(self) -> None:
@@ -226,11 +173,11 @@ class Workspace:
         Lists have the room that such renderings needed before, and a bit more. If that does not do,
         the launch stops after it has counted, and a second one fills lists of the right length.
         """
-        launch, memory, kept, (first, end) = self._launch(kernel), self._memory, self._kept, rows
+        launch, memory, (first, end) = self.arguments.launch(kernel), self._memory, rows
         while True:
-            memory.clear(kept["progress"])
+            memory.clear(self.arguments["progress"])
             launch(first_tile_row=first, end_tile_row=end, begin=begin, **given)
-            self.n_entries = memory.read_integer(kept["total_entries"], 0)
+            self.n_entries = memory.read_integer(self.arguments["total_entries"], 0)
             if self.n_entries <= self.room:
                 break
             if self.n_entries > binning.MOST_ENTRIES and end - first > 1:
@@ -245,16 +192,14 @@ class Workspace:
 
     def _part(self) -> tuple[Rows, ...]:
         """Cut the rows of tiles into bands of at most MOST_ENTRIES entries, or of one row."""
-        plan, read = self._plan, self._memory.read_integer
+        plan, read, start = self._plan, self._memory.read_integer, self.arguments["tile_start"]
         n_rows, n_columns = plan.tiles
         if self.n_entries >= LARGEST:  # too many to count by row
             return tuple((row, row + 1) for row in range(n_rows))
         bands, begin, filled = [], 0, 0
         for row in range(n_rows):
             before = [(b * n_rows + row) * n_columns for b in range(plan.n_views)]
-            in_row = sum(
-                read(self.tile_start, t + n_columns) - read(self.tile_start, t) for t in before
-            )
+            in_row = sum(read(start, t + n_columns) - read(start, t) for t in before)
             if row > begin and filled + in_row > binning.MOST_ENTRIES:
                 bands.append((begin, row))
                 begin, filled = row, 0
