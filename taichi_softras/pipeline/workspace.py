@@ -74,7 +74,8 @@ class Workspace:
         self._set_numbers(plan)
         self._count_bytes()
         self._all_rows = (0, rows)
-        self._wanted = _rooms.get(self.kind, 0)
+        room = _rooms.get(self.kind, self.room)
+        self._wanted = self.room if room <= self.room <= MOST_SPARE * room else max(room, 0)
 
     def _count_bytes(self) -> None:
         rows, real = self.arguments.rows, 8 if self._plan.variant.dtype == ti.f64 else 4
