@@ -4,8 +4,8 @@ import torch
 from soups import Options, soup
 
 from taichi_softras.inputs import pack_inputs
-from taichi_softras.pipeline import Plan
 from taichi_softras.torch_bridge import launch
+from taichi_softras.torch_bridge.frames import Frame
 
 
 def one_rendering(seed=1):
@@ -20,15 +20,6 @@ def one_rendering(seed=1):
         background=torch.rand(1, 9, 9, 3),
         face_counts=None,
     )
-    plan = Plan.of(
-        settings,
-        dtype="float32",
-        channels=3,
-        size=inputs.size,
-        n_views=1,
-        n_faces=6,
-        n_attributes=6,
-        background_rows=81,
-    )
+    plan = Frame.of(inputs, settings, orthographic=False).plan
     tensors = launch.Tensors.of(inputs)
     return tensors, *launch.forward(plan, tensors)

@@ -9,8 +9,9 @@ from soups import Options, soup
 from taichi_softras import reference, runtime
 from taichi_softras.inputs import pack_inputs
 from taichi_softras.kernels.types import CPU_TILE, GPU_TILE
-from taichi_softras.pipeline import Plan, leases, workspace
+from taichi_softras.pipeline import leases, workspace
 from taichi_softras.torch_bridge import launch
+from taichi_softras.torch_bridge.frames import Frame
 
 pytestmark = [pytest.mark.usefixtures("arch"), pytest.mark.xdist_group("float64")]
 
@@ -32,16 +33,7 @@ def binned(triangles, size, *, distance="euclidean", sigma=1e-3, dist_eps=1e-4):
         background=None,
         face_counts=None,
     )
-    plan = Plan.of(
-        settings,
-        dtype="float64",
-        channels=3,
-        size=inputs.size,
-        n_views=len(inputs.views),
-        n_faces=inputs.n_faces,
-        n_attributes=len(inputs.attributes),
-        background_rows=1,
-    )
+    plan = Frame.of(inputs, settings, orthographic=False).plan
     _, kept = launch.forward(plan, launch.Tensors.of(inputs))
     tiles, memory, n = kept.rendered.lists, kept.memory, kept.rendered.lists.n_entries
     if runtime.backend() == "cpu":

@@ -23,7 +23,7 @@ from taichi_softras.pipeline.plan import Array, Memory, Plan, Rows, Scene
 MOST_SPARE = 2
 """Lists with more room than this many times what they need are made shorter the next time."""
 
-MOST_KINDS = 64
+MOST_REMEMBERED = 64
 """Kinds of renderings whose lengths of lists are remembered."""
 
 
@@ -238,6 +238,6 @@ _rooms: dict[Any, int] = {}
 
 
 def _remember(kind: Any, room: int) -> None:
-    if len(_rooms) >= MOST_KINDS:
+    if len(_rooms) >= MOST_REMEMBERED:
         _rooms.clear()
     _rooms[kind] = room

@@ -55,17 +55,17 @@ class Frame(NamedTuple):
         return given.flatten(0, 1) if given.ndim == 4 else given
 
 
-def kind_of(tensors: tuple[Any, ...], choices: Any, settings: RasterSettings) -> Any:
+def kind_of(settings: RasterSettings, choices: Any, *tensors: Any) -> Any:
     """Return what decides a frame, None if values do that too.
 
     Args:
-        tensors: Points, attributes and faces; of these only shapes, dtypes and devices matter.
-        choices: Whatever else matters, hashable.
         settings: Those of the rendering.
+        choices: Whatever else matters, hashable.
+        *tensors: Points, attributes and faces; of these only shapes, dtypes and devices matter.
     """
     if isinstance(settings.sigma, Tensor) or isinstance(settings.gamma, Tensor):
         return None
-    return choices, *map(_metadata, tensors)
+    return settings, choices, *map(_metadata, tensors)
 
 
 def _metadata(value: Any) -> Any:

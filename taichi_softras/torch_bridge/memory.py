@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import taichi as ti
@@ -51,7 +51,7 @@ class TorchMemory:
 
     def reals(self, *shape: int) -> Tensor:
         """Return an uninitialised tensor of the rendering's dtype."""
-        return torch.empty(_filled(shape), dtype=self._dtype, device=self._device)
+        return self._empty(shape, self._dtype)
 
     def results(self, *shape: int) -> Tensor:
         """Return an uninitialised tensor for whoever asked for the rendering."""
@@ -59,7 +59,10 @@ class TorchMemory:
 
     def integers(self, *shape: int) -> Tensor:
         """Return an uninitialised int32 tensor."""
-        return torch.empty(_filled(shape), dtype=torch.int32, device=self._device)
+        return self._empty(shape, torch.int32)
+
+    def _empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        return torch.empty(_filled(shape), dtype=dtype, device=self._device)
 
     def zeros(self, n: int) -> Tensor:
         """Return n int32 zeros to work with."""
@@ -71,12 +74,7 @@ class TorchMemory:
 
     def nothing(self, ndim: int, *, integers: bool = False) -> Tensor:
         """Return a tensor that kernels take and do not touch, the same one each time."""
-        kind = (ndim, torch.int32 if integers else self._dtype, self._device)
-        found = _nothing.get(kind)
-        if found is None:
-            with torch.inference_mode(False):
-                found = _nothing[kind] = torch.zeros([1] * ndim, dtype=kind[1], device=kind[2])
-        return found
+        return _nothing(ndim, torch.int32 if integers else self._dtype, self._device)
 
     def scratch(self) -> "TorchMemory":
         """Return memory for part of the work: this, as tensors are freed one by one."""
@@ -107,23 +105,21 @@ class TorchMemory:
 
 _tensors = lru_cache(TorchMemory)
 
-_nothing: dict[tuple[int, torch.dtype, torch.device], Tensor] = {}
+
+@cache
+def _nothing(ndim: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.zeros([1] * ndim, dtype=dtype, device=device)
 
 
 class _LastingMemory(TorchMemory):
     """Tensors of inference mode could not be written later, so here are none."""
 
-    def reals(self, *shape: int) -> Tensor:
+    def _empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         if not torch.is_inference_mode_enabled():
-            return super().reals(*shape)
+            return super()._empty(shape, dtype)
         with torch.inference_mode(False):
-            return super().reals(*shape)
-
-    def integers(self, *shape: int) -> Tensor:
-        if not torch.is_inference_mode_enabled():
-            return super().integers(*shape)
-        with torch.inference_mode(False):
-            return super().integers(*shape)
+            return super()._empty(shape, dtype)
 
 
 def _filled(shape: tuple[int, ...]) -> tuple[int, ...]:

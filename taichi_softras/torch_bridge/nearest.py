@@ -8,10 +8,10 @@ from torch import Tensor
 
 from taichi_softras import runtime
 from taichi_softras.inputs import pack_inputs
-from taichi_softras.pipeline import Plan
 from taichi_softras.settings import RasterSettings
 from taichi_softras.torch_bridge import launch
-from taichi_softras.torch_bridge.memory import check_backend, dtype_name
+from taichi_softras.torch_bridge.frames import Frame
+from taichi_softras.torch_bridge.memory import check_backend
 
 
 def nearest_faces(
@@ -42,17 +42,7 @@ def nearest_faces(
     inputs = pack_inputs(
         corners_ndc, None, size=size, settings=hard, background=None, face_counts=face_counts
     )
-    plan = Plan.of(
-        hard,
-        dtype=dtype_name(corners_ndc.dtype),
-        channels=0,
-        size=size,
-        n_views=inputs.views.shape[0],
-        n_faces=inputs.n_faces,
-        n_attributes=inputs.attributes.shape[0],
-        background_rows=1,
-        orthographic=orthographic,
-    )
+    plan = Frame.of(inputs, hard, orthographic).plan
     images, kept = launch.forward(plan, launch.Tensors.of(inputs))
     winner: Tensor = launch.leftovers(kept, images).winner
     return winner.reshape(inputs.views.shape[0], *size).to(torch.int64)

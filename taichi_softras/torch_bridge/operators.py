@@ -30,7 +30,7 @@ N_TENSORS = 8
 def render(
     inputs: RasterInputs, settings: RasterSettings, orthographic: bool
 ) -> tuple[Tensor, Tensor | None, Tensor | None, SkippedFaces]:
-    """Do as `rasterizer._render`; counts are 0-d tensors."""
+    """Do as `rasterizer._draw`; counts are 0-d tensors."""
     alpha, image, depth, _, _, skipped = rasterize(
         inputs.corners,
         inputs.attributes,

@@ -74,8 +74,8 @@ def rasterize(
         backend = runtime.init(tensors_on=corners_ndc.device.type)
         if background is None and texture is None and face_counts is None:
             size = check_size("size", size)
-            tensors = (corners_ndc, corner_attributes, faces)
-            kind = kind_of(tensors, (backend, settings, size, orthographic), settings)
+            choices = (backend, size, orthographic)
+            kind = kind_of(settings, choices, corners_ndc, corner_attributes, faces)
             frame = recall(kind, corners_ndc, faces)
         if frame is None:
             check_backend(corners_ndc, settings)
