@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import taichi as ti
 
 from taichi_softras.kernels import blending, coverage, triangle
-from taichi_softras.kernels.types import both, either, exp_negative, greater, lesser
+from taichi_softras.kernels.types import STATE, both, either, exp_negative, greater, lesser
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +55,16 @@ class Variant:
         return self.channels + coordinates
 
 
+def state_planes(color: str) -> int:
+    """Return how many numbers a pixel keeps for the adjoint, see `types.STATE`."""
+    return STATE if color == "softmax" else 1
+
+
 class FragmentFunctions(NamedTuple):
     """The functions of one variant."""
 
+    place: Any
+    blend: Any
     blend_in: Any
     weigh: Any
     blend_in_adjoint: Any
@@ -214,20 +221,37 @@ def fragment_functions(
         )  # fmt: skip
 
     @ti.func
-    def blend_in(
-        p, face, silhouette, reference, inverse_sigma, reach2, tau, inverse_tau, near, far
+    def place(p, face):
+        """Find what a face is at a pixel.
+
+        Returns:
+            inside, measure: as of `locate`.
+            depth, u0, u1, u2: its depth, and the weights of its corners' attributes.
+        """
+        zero = ti.cast(0.0, dtype)
+        w0, w1, w2, inside, edge, t, _x, _y, measure = locate(p, face)
+        depth, u0, u1, u2 = zero, zero, zero, zero
+        if ti.static(color != "none"):
+            a0, a1, a2, _s = read_at(w0, w1, w2, inside, edge, t)
+            depth, u0, u1, u2 = blending.interpolate(
+                a0, a1, a2, face.z, face.r, perspective, linear
+            )
+        return inside, measure, depth, u0, u1, u2
+
+    @ti.func
+    def blend(
+        inside, measure, fragment_depth, face, silhouette, reference, inverse_sigma, reach2,
+        tau, inverse_tau, near, far,
     ):  # fmt: skip
-        """Add a face to a pixel's running sums.
+        """Add a face to a pixel's running sums; the first three are of `place`.
 
         Returns:
             silhouette, reference: the new ones. `reference` is the depth that softmax weights are
                 relative to; with hard colour that of the nearest face so far.
             old, new: factors of the sums so far and of this face in them; front: whether this
-                face is the nearest one so far.
-            depth, u0, u1, u2: its depth, and the weights of its corners' attributes.
+                face is the nearest one so far; its depth.
         """
         zero, one = ti.cast(0.0, dtype), ti.cast(1.0, dtype)
-        w0, w1, w2, inside, edge, t, _x, _y, measure = locate(p, face)
         kept, x, full, gap, scale = cover(inside, measure, inverse_sigma, reach2)
         covered = silhouette
         if ti.static(alpha == "prod"):
@@ -238,28 +262,36 @@ def fragment_functions(
             covered = silhouette + ti.select(kept, full, 0.0)
         else:
             covered = ti.select(both(kept, full > 0.5), 1.0, silhouette)
-        nearer, old, new, front = reference, one, zero, inside
-        depth, u0, u1, u2 = zero, zero, zero, zero
-        if ti.static(color != "none"):
-            a0, a1, a2, _s = read_at(w0, w1, w2, inside, edge, t)
-            depth, u0, u1, u2 = blending.interpolate(
-                a0, a1, a2, face.z, face.r, perspective, linear
-            )
-            if ti.static(color == "softmax"):
-                counts, depth = shown(kept, face, depth, near, far)
-                depth_soft = depth - tau * lesser(x, 0.0)
-                ahead = (reference - depth_soft) * inverse_tau
-                fade = exp_neg(ti.abs(ahead))
-                front = both(counts, ahead > 0.0)
-                old = ti.select(front, fade, 1.0)
-                new = ti.select(counts, ti.select(front, scale, scale * fade), 0.0)
-                nearer = ti.select(front, depth_soft, reference)
-            else:
-                counts, depth = shown(inside, face, depth, near, far)
-                front = both(counts, depth < reference)
-                old = ti.select(front, zero, one)
-                new = ti.select(front, one, zero)
-                nearer = ti.select(front, depth, reference)
+        nearer, old, new, front, depth = reference, one, zero, inside, fragment_depth
+        if ti.static(color == "softmax"):
+            counts, shown_depth = shown(kept, face, fragment_depth, near, far)
+            depth = shown_depth
+            depth_soft = depth - tau * lesser(x, 0.0)
+            ahead = (reference - depth_soft) * inverse_tau
+            fade = exp_neg(ti.abs(ahead))
+            front = both(counts, ahead > 0.0)
+            old = ti.select(front, fade, 1.0)
+            new = ti.select(counts, ti.select(front, scale, scale * fade), 0.0)
+            nearer = ti.select(front, depth_soft, reference)
+        elif ti.static(color == "hard"):
+            counts, shown_depth = shown(inside, face, fragment_depth, near, far)
+            depth = shown_depth
+            front = both(counts, depth < reference)
+            old = ti.select(front, zero, one)
+            new = ti.select(front, one, zero)
+            nearer = ti.select(front, depth, reference)
+        return covered, nearer, old, new, front, depth
+
+    @ti.func
+    def blend_in(
+        p, face, silhouette, reference, inverse_sigma, reach2, tau, inverse_tau, near, far
+    ):  # fmt: skip
+        """Do both; returns what `blend` does, then u0, u1, u2."""
+        inside, measure, fragment_depth, u0, u1, u2 = place(p, face)
+        covered, nearer, old, new, front, depth = blend(
+            inside, measure, fragment_depth, face, silhouette, reference, inverse_sigma, reach2,
+            tau, inverse_tau, near, far,
+        )  # fmt: skip
         return covered, nearer, old, new, front, depth, u0, u1, u2
 
     @ti.func
@@ -345,4 +377,4 @@ def fragment_functions(
             weight, u0, u1, u2, d_x * x, d_logit_depth,
         )  # fmt: skip
 
-    return FragmentFunctions(blend_in, weigh, blend_in_adjoint)
+    return FragmentFunctions(place, blend, blend_in, weigh, blend_in_adjoint)

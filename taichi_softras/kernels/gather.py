@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 import taichi as ti
 
-from taichi_softras.kernels.types import array, exp_negative
+from taichi_softras.kernels.blocks import PIXELS, TILE, TILE_BITS, pixel_index
+from taichi_softras.kernels.types import EMPTY, STATE, TASK, array, exp_negative
 
 
 class GatherFunctions(NamedTuple):
@@ -122,31 +123,85 @@ def gather_kernels(dtype: Any, has_depth: bool) -> GatherFunctions:
     return GatherFunctions(gather_corners, gather_points, gather_attributes)
 
 
+@ti.func
+def read_state(
+    state: ti.template(), line, column, width, height, n_pixels, background_depth,
+    tiled: ti.template(),
+):  # fmt: skip
+    """Return a pixel's reference depth and sum of weights, see `types.STATE`.
+
+    A line is a row of pixels if the state is `tiled`, else one pixel.
+    """
+    reference, total = background_depth, background_depth * 0.0 + 1.0
+    if ti.static(tiled):
+        view, row = line // height, line % height
+        across, down = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
+        tile = (view * down + (row >> TILE_BITS)) * across + (column >> TILE_BITS)
+        first = tile * (STATE * PIXELS)
+        if state[first] != EMPTY:
+            i = first + pixel_index(row & (TILE - 1), column & (TILE - 1))
+            reference, total = state[i + PIXELS], state[i + 2 * PIXELS]
+    else:
+        reference, total = state[n_pixels + line], state[2 * n_pixels + line]
+    return reference, total
+
+
+LINES = 4
+"""Lines that a CPU thread does at the least."""
+
+
 @cache
-def background_kernel(dtype: Any, color: str) -> Any:
-    """Return the kernel for dL/d(background) of every pixel."""
+def background_kernel(dtype: Any, color: str, tiled: bool) -> Any:
+    """Return the kernel for dL/d(background) of every pixel; `tiled` says how the state lies."""
     exp_neg = exp_negative(dtype)
+
+    @ti.func
+    def pull_line(
+        line, width, height, n_lines, channels, inverse_tau, background_depth,
+        state: ti.template(), winner: ti.template(), d_image: ti.template(),
+        d_background: ti.template(),
+    ):  # fmt: skip
+        for column in range(width):
+            q = line * width + column
+            weight = ti.cast(0.0, dtype)
+            if ti.static(color == "softmax"):
+                reference, total = read_state(
+                    state, line, column, width, height, n_lines, background_depth, tiled
+                )
+                weight = exp_neg((background_depth - reference) * inverse_tau) / total
+            elif winner[q] < 0:
+                weight = ti.cast(1.0, dtype)
+            for c in range(channels):
+                d_background[q, c] = weight * d_image[q * channels + c]
 
     @ti.kernel
     def background_adjoint(
-        n_pixels: ti.i32,
+        n_lines: ti.i32,  # this and the next two as of `Plan.lines`
+        width: ti.i32,
+        height: ti.i32,
         channels: ti.i32,
         inverse_tau: dtype,
         background_depth: dtype,
         state: array(dtype, 1),  # see `types.STATE`
         winner: array(ti.i32, 1),  # [B * H * W]
-        d_image: array(dtype, 2),  # [B * H * W, C]
+        d_image: array(dtype, 1),  # [B * H * W * C]
         d_background: array(dtype, 2),  # [B * H * W, C] out
     ):
-        for q in range(n_pixels):
-            weight = ti.cast(0.0, dtype)
-            if ti.static(color == "softmax"):
-                behind = background_depth - state[n_pixels + q]
-                weight = exp_neg(behind * inverse_tau) / state[2 * n_pixels + q]
-            elif winner[q] < 0:
-                weight = ti.cast(1.0, dtype)
-            for c in range(channels):
-                d_background[q, c] = weight * d_image[q, c]
+        if ti.static(tiled):
+            for work in range((n_lines + LINES - 1) // LINES * TASK):
+                if work % TASK == 0:
+                    first = work // TASK * LINES
+                    for line in range(first, ti.min(first + LINES, n_lines)):
+                        pull_line(
+                            line, width, height, n_lines, channels, inverse_tau, background_depth,
+                            state, winner, d_image, d_background,
+                        )  # fmt: skip
+        else:
+            for line in range(n_lines):
+                pull_line(
+                    line, width, height, n_lines, channels, inverse_tau, background_depth,
+                    state, winner, d_image, d_background,
+                )  # fmt: skip
 
     return background_adjoint
 
@@ -156,14 +211,16 @@ PARTS = 256
 
 
 @cache
-def softness_kernel(dtype: Any, color: str) -> Any:
+def softness_kernel(dtype: Any, color: str, tiled: bool) -> Any:
     """Return the kernel that sums sigma's and gamma's contributions, always in the same order."""
     exp_neg = exp_negative(dtype)
 
     @ti.kernel
     def sum_softness(
         n_rows: ti.i32,
-        n_pixels: ti.i32,
+        n_lines: ti.i32,  # this and the next two as of `Plan.lines`
+        width: ti.i32,
+        height: ti.i32,
         channels: ti.i32,
         background_rows: ti.i32,
         inverse_tau: dtype,
@@ -171,10 +228,10 @@ def softness_kernel(dtype: Any, color: str) -> Any:
         background_depth: dtype,
         d_softness: array(dtype, 2),  # [rows, 2] of the faces, see `blend_in_adjoint`
         background: array(dtype, 2),  # [1, C] or [P, C]
-        image: array(dtype, 2),  # [P, C]
+        image: array(dtype, 1),  # [P * C]
         depth: array(dtype, 1),  # [P]
         state: array(dtype, 1),  # see `types.STATE`
-        d_image: array(dtype, 2),  # [P, C]
+        d_image: array(dtype, 1),  # [P * C]
         d_depth: array(dtype, 1),  # [P]
         partial: array(dtype, 2),  # [PARTS, 2] scratch
         more: ti.i32,  # whether to add to what is there
@@ -188,15 +245,22 @@ def softness_kernel(dtype: Any, color: str) -> Any:
                 to_gamma += d_softness[i * PARTS + part, 1]
             if ti.static(color == "softmax"):
                 # The background's weight depends on gamma like a face's.
-                for i in range((n_pixels - part + PARTS - 1) // PARTS):
-                    q = i * PARTS + part
-                    behind = background_depth - state[n_pixels + q]
-                    seen = d_depth[q] * (far - depth[q])
-                    row = q if background_rows > 1 else 0
-                    for ch in range(channels):
-                        seen += d_image[q, ch] * (background[row, ch] - image[q, ch])
-                    weight = exp_neg(ti.max(behind, 0.0) * inverse_tau) / state[2 * n_pixels + q]
-                    to_gamma += weight * seen * behind
+                for i in range((n_lines - part + PARTS - 1) // PARTS):
+                    line = i * PARTS + part
+                    for column in range(width):
+                        q = line * width + column
+                        reference, total_here = read_state(
+                            state, line, column, width, height, n_lines, background_depth, tiled
+                        )
+                        behind = background_depth - reference
+                        seen = d_depth[q] * (far - depth[q])
+                        row = q if background_rows > 1 else 0
+                        for ch in range(channels):
+                            color_here = image[q * channels + ch]
+                            d_here = d_image[q * channels + ch]
+                            seen += d_here * (background[row, ch] - color_here)
+                        weight = exp_neg(ti.max(behind, 0.0) * inverse_tau)
+                        to_gamma += weight / total_here * seen * behind
             partial[part, 0] = to_sigma
             partial[part, 1] = to_gamma
         for k in range(2):

@@ -25,7 +25,7 @@ BLOCK = 64
 def forward_kernel(variant: Variant) -> Any:
     """Return the kernel that renders all tiles of all views."""
     dtype, channels, alpha, color = variant.dtype, variant.channels, variant.alpha, variant.color
-    blend_in, _, _ = fragment_functions(variant)
+    _, _, blend_in, _, _ = fragment_functions(variant)
     attributes_in, textured = variant.attributes, variant.textured
     color_of, _, _ = texture_functions(dtype, variant.lookup, channels, textured, unroll=True)
     # The nearest fragment is searched from beyond any depth.
@@ -53,7 +53,7 @@ def forward_kernel(variant: Variant) -> Any:
         far: dtype,
         background_depth: dtype,  # depth at which the background takes part in the softmax
         alpha_out: array(dtype, 1),  # [B * H * W] out
-        image: array(dtype, 2),  # [B * H * W, C] out
+        image: array(dtype, 1),  # [B * H * W * C] out
         depth_out: array(dtype, 1),  # [B * H * W] out
         state: array(dtype, 1),  # out: see `types.STATE`
         winner: array(ti.i32, 1),  # [B * H * W] out: nearest face, -1 if none (hard colour only)
@@ -132,12 +132,12 @@ def forward_kernel(variant: Variant) -> Any:
                     state[2 * n_pixels + q] = total
                     depth_out[q] = depth_sum * inverse_total
                     for ch in ti.static(range(channels)):
-                        image[q, ch] = sums[ch] * inverse_total
+                        image[q * channels + ch] = sums[ch] * inverse_total
                 elif ti.static(color == "hard"):
                     winner[q] = nearest
                     depth_out[q] = ti.select(nearest >= 0, reference, far)
                     for ch in ti.static(range(channels)):
-                        image[q, ch] = sums[ch]
+                        image[q * channels + ch] = sums[ch]
 
     return forward
 
@@ -159,11 +159,11 @@ def pixel_kernel(variant: Variant) -> Any:
     @ti.kernel
     def pack_pixels(
         n_pixels: ti.i32,
-        image: array(dtype, 2),  # [P, C] what forward returned
+        image: array(dtype, 1),  # [P * C] what forward returned
         depth: array(dtype, 1),  # [P] what forward returned
         state: array(dtype, 1),  # see `types.STATE`
         d_alpha: array(dtype, 1),  # [P]
-        d_image: array(dtype, 2),  # [P, C]
+        d_image: array(dtype, 1),  # [P * C]
         d_depth: array(dtype, 1),  # [P]
         pixels: array(dtype, 2),  # [P, 5 + C] out
     ):
@@ -178,8 +178,8 @@ def pixel_kernel(variant: Variant) -> Any:
                 pixels[q, 3] = d_depth[q]
                 mean = d_depth[q] * depth[q]
                 for ch in ti.static(range(channels)):
-                    pixels[q, 5 + ch] = d_image[q, ch]
-                    mean += d_image[q, ch] * image[q, ch]
+                    pixels[q, 5 + ch] = d_image[q * channels + ch]
+                    mean += d_image[q * channels + ch] * image[q * channels + ch]
                 pixels[q, 4] = mean
 
     return pack_pixels
@@ -197,7 +197,7 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
     """
     dtype, channels, color = variant.dtype, variant.channels, variant.color
     attributes_in, textured = variant.attributes, variant.textured
-    _, weigh, blend_in_adjoint = fragment_functions(variant)
+    _, _, _, weigh, blend_in_adjoint = fragment_functions(variant)
     _, color_adjoint, _ = texture_functions(dtype, variant.lookup, channels, textured, unroll=True)
     width_slot = variant.slot_width
 
@@ -325,7 +325,7 @@ def texel_kernel(variant: Variant) -> Any:
     """Return the kernel that adds up gradients of texels, one (entry, pixel) a thread."""
     dtype, channels, color = variant.dtype, variant.channels, variant.color
     attributes_in = variant.attributes
-    _, weigh, _ = fragment_functions(variant)
+    _, _, _, weigh, _ = fragment_functions(variant)
     _, _, add_to_texels = texture_functions(
         dtype, variant.lookup, channels, variant.textured, unroll=True
     )

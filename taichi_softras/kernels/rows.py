@@ -199,7 +199,7 @@ def pixel_kernels(dtype: Any, channels: int) -> tuple[Any, Any]:
     @ti.kernel
     def write(
         alpha: array(dtype, 1),  # [P]
-        image: array(dtype, 2),  # [P, C]
+        image: array(dtype, 1),  # [P * C]
         depth: array(dtype, 1),  # [P]
         alpha_field: ti.template(),
         image_field: ti.template(),
@@ -211,7 +211,7 @@ def pixel_kernels(dtype: Any, channels: int) -> tuple[Any, Any]:
             if ti.static(channels > 0):
                 depth_field[b, r, c] = depth[q]
                 for k in ti.static(range(channels)):
-                    image_field[b, r, c][k] = image[q, k]
+                    image_field[b, r, c][k] = image[q * channels + k]
 
     @ti.kernel
     def take(
@@ -219,7 +219,7 @@ def pixel_kernels(dtype: Any, channels: int) -> tuple[Any, Any]:
         image_field: ti.template(),
         depth_field: ti.template(),
         d_alpha: array(dtype, 1),  # [P] out
-        d_image: array(dtype, 2),  # [P, C] out
+        d_image: array(dtype, 1),  # [P * C] out
         d_depth: array(dtype, 1),  # [P] out
     ):
         for b, r, c in ti.ndrange(*alpha_field.shape):
@@ -230,7 +230,7 @@ def pixel_kernels(dtype: Any, channels: int) -> tuple[Any, Any]:
                 d_depth[q] = depth_field.grad[b, r, c]
                 depth_field.grad[b, r, c] = ti.cast(0.0, dtype)
                 for k in ti.static(range(channels)):
-                    d_image[q, k] = image_field.grad[b, r, c][k]
+                    d_image[q * channels + k] = image_field.grad[b, r, c][k]
                     image_field.grad[b, r, c][k] = ti.cast(0.0, dtype)
 
     return write, take

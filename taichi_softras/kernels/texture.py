@@ -278,7 +278,8 @@ def scale_kernel(dtype: Any) -> Any:
         n_pixels: ti.i32,
         n_records: ti.i32,
         channels: ti.i32,  # of the texture
-        d_image: array(dtype, 2),  # [P, C]
+        image_channels: ti.i32,  # C
+        d_image: array(dtype, 1),  # [P * C]
         attributes: array(dtype, 3),  # [M, 3, channels or more]
         partial: array(dtype, 2),  # [PARTS, 2] scratch
         sums: array(ti.i32, 1),  # the first number is written
@@ -288,7 +289,7 @@ def scale_kernel(dtype: Any) -> Any:
             broken = 0
             for i in range((n_pixels - part + PARTS - 1) // PARTS):
                 for ch in range(channels):
-                    d = d_image[i * PARTS + part, ch]
+                    d = d_image[(i * PARTS + part) * image_channels + ch]
                     if finite(d):
                         largest_d = ti.max(largest_d, ti.abs(d))
                     else:

@@ -20,7 +20,15 @@ RECORD = 19
 
 STATE = 3
 """Planes of what pixels keep for the adjoint: transparency or alpha, then, with softmax colour
-only, reference depth and sum of weights. Pixel q has q, P + q and 2 P + q."""
+only, reference depth and sum of weights. On GPUs pixel q has q, P + q and 2 P + q. On CPUs each
+tile has its planes one after the other, in the order of `blocks.pixel_index`; of tiles without
+faces only the first number is written, `EMPTY`."""
+
+EMPTY = -1.0
+"""No transparency and no alpha."""
+
+MOST_NUMBERS = 2**30
+"""Numbers of an image or of a state: places in them are int32, and some are added to."""
 
 
 def array(dtype: Any, ndim: int) -> Any:

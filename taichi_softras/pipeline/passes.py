@@ -17,7 +17,7 @@ def forward(plan: Plan, memory: Memory, scene: Scene) -> Rendered:
     """Render all views; hold `runtime.launch_lock`."""
     variant, pixels, color = plan.variant, plan.pixels, plan.variant.color
     alpha = memory.results(pixels)
-    image = memory.results(pixels, variant.channels) if variant.channels else memory.nothing(2)
+    image = memory.results(pixels * variant.channels) if variant.channels else memory.nothing(1)
     depth = memory.results(pixels) if color != "none" else memory.nothing(1)
     if plan.backend == "cpu":
         lease = borrow(plan, memory)
@@ -86,14 +86,15 @@ def adjoint(
     )
     left, d_images = rendered.left, (d_alpha, d_image, d_depth)
     sums = _begin_texels(plan, memory, scene, d_image) if needs.texels else None
+    (n_lines, *line), tiled = plan.lines, plan.backend == "cpu"
     pull = pull_on_cpu if isinstance(rendered.lists, Workspace) else pull_on_gpu
     pulled = pull(plan, memory, scene, rendered, d_images, sums, needs, found, corner_lists)
     for i, (rows, d_softness) in enumerate(pulled):
         if needs.softness:
             launch(
-                softness_kernel(variant.dtype, variant.color),
+                softness_kernel(variant.dtype, variant.color, tiled),
                 # The background contributes once.
-                rows, 0 if i else plan.pixels, variant.channels, plan.background_rows,
+                rows, 0 if i else n_lines, *line, variant.channels, plan.background_rows,
                 1.0 / plan.tau, plan.far, plan.background_depth, d_softness, scene.background,
                 left.image, left.depth, left.state, d_image, d_depth,
                 memory.reals(PARTS, 2), int(i > 0), found.softness,
@@ -105,8 +106,8 @@ def adjoint(
         )  # fmt: skip
     if needs.background:
         launch(
-            background_kernel(variant.dtype, variant.color),
-            plan.pixels, variant.channels, 1.0 / plan.tau, plan.background_depth,
+            background_kernel(variant.dtype, variant.color, tiled),
+            n_lines, *line, variant.channels, 1.0 / plan.tau, plan.background_depth,
             left.state, left.winner, d_image, found.background,
         )  # fmt: skip
     return found
@@ -117,7 +118,7 @@ def _begin_texels(plan: Plan, memory: Memory, scene: Scene, d_image: Array) -> A
     sums = memory.zeros(HEAD + 2 * plan.n_texels * plan.variant.textured)
     launch(
         scale_kernel(plan.variant.dtype),
-        plan.pixels, plan.n_attributes, plan.variant.textured, d_image, scene.attributes,
-        memory.reals(TEXEL_PARTS, 2), sums,
+        plan.pixels, plan.n_attributes, plan.variant.textured, plan.variant.channels,
+        d_image, scene.attributes, memory.reals(TEXEL_PARTS, 2), sums,
     )  # fmt: skip
     return sums

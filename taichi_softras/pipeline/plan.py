@@ -1,13 +1,15 @@
 """What a launch needs: numbers, and arrays from whoever owns the memory."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from taichi_softras import runtime
-from taichi_softras.kernels.fragment import Variant
-from taichi_softras.kernels.types import CPU_TILE, GPU_TILE, STATE
+from taichi_softras.errors import ArgumentError
+from taichi_softras.kernels.fragment import Variant, state_planes
+from taichi_softras.kernels.types import CPU_TILE, GPU_TILE, MOST_NUMBERS
 from taichi_softras.settings import RasterSettings
 
 Array = Any
@@ -134,6 +136,7 @@ class Plan:
             lookup=lookup,
             textured=textured,
         )
+        _check_numbers(n_views, size, max(channels, state_planes(settings.color)))
         return cls(
             backend=backend,
             variant=variant,
@@ -206,7 +209,18 @@ class Plan:
     @cached_property
     def state_numbers(self) -> int:
         """Numbers that pixels keep for the adjoint, see `kernels.types.STATE`."""
-        return self.pixels * (STATE if self.variant.color == "softmax" else 1)
+        return state_numbers(self.n_views, self.size, self.variant.color)
+
+    @cached_property
+    def lines(self) -> tuple[int, int, int]:
+        """As kernels want it that run through pixels whose state lies in tiles on CPUs.
+
+        Rows of pixels of all views, pixels of a row, and rows of a view; on GPUs each pixel is a
+        row of its own.
+        """
+        height, width = self.size
+        on_cpu = self.backend == "cpu"
+        return (self.n_views * height, width, height) if on_cpu else (self.pixels, 1, 1)
 
     @cached_property
     def tiles(self) -> tuple[int, int]:
@@ -247,6 +261,24 @@ class Plan:
     def softness_scales(self) -> tuple[float, float]:
         """What the sums of `softness_kernel` are multiplied by to be dL/dsigma and dL/dgamma."""
         return -1.0 / self.sigma, 1.0 / (self.tau * self.gamma)
+
+
+def state_numbers(n_views: int, size: Sequence[int], color: str) -> int:
+    """Return the length of a state: whole tiles of CPUs, so that it is the same everywhere."""
+    return _on_tiles(n_views, size) * state_planes(color)
+
+
+def _on_tiles(n_views: int, size: Sequence[int]) -> int:
+    return n_views * math.prod(-(-n // CPU_TILE) * CPU_TILE for n in size)
+
+
+def _check_numbers(n_views: int, size: tuple[int, int], planes: int) -> None:
+    numbers = _on_tiles(n_views, size) * planes
+    if numbers > MOST_NUMBERS:
+        raise ArgumentError(
+            f"`size` {size[0]} x {size[1]} with {n_views} views takes {numbers} numbers, and 2**30 "
+            "are the most; render fewer views at once, or fewer pixels."
+        )
 
 
 @lru_cache(maxsize=64)

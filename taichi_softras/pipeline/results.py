@@ -11,7 +11,7 @@ from taichi_softras.pipeline.workspace import Workspace
 class Leftovers(NamedTuple):
     """What forward leaves of each pixel for the adjoint."""
 
-    image: Array  # [P, C]
+    image: Array  # [P * C]
     depth: Array  # [P], or [1] without colour
     state: Array  # see `Plan.state_numbers`
     winner: Array  # [P] with hard colour, else [1]

@@ -209,8 +209,8 @@ class Workspace:
 
 
 _WITHOUT_USE = {
-    "attributes": 3, "background": 2, "image": 2, "depth_out": 1, "depth_in": 1, "texels": 2,
-    "d_image": 2, "d_depth_in": 1, "d_corners": 2, "d_attributes": 3, "d_points": 2,
+    "attributes": 3, "background": 2, "image": 1, "depth_out": 1, "depth_in": 1, "texels": 2,
+    "d_image": 1, "d_depth_in": 1, "d_corners": 2, "d_attributes": 3, "d_points": 2,
     "d_softness": 2,
 }  # fmt: skip
 _INDICES = {

@@ -229,7 +229,7 @@ class Renderer:
         plan, n, memory = kept.plan, self._layout, DeviceMemory(self._layout.dtype)
         colored = n.channels > 0
         d_alpha = memory.reals(plan.pixels)
-        d_image = memory.reals(plan.pixels, n.channels)
+        d_image = memory.reals(plan.pixels * n.channels)
         d_depth = memory.reals(plan.pixels if colored else 1)
         alpha = self.alpha
         self._take(alpha, self.image or alpha, self.depth or alpha, d_alpha, d_image, d_depth)

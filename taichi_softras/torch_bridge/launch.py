@@ -45,7 +45,7 @@ class Images(NamedTuple):
     alpha: Tensor
     """[P], the pixels of all views."""
     image: Tensor | None
-    """[P, C], None without colour."""
+    """[P * C], None without colour."""
     depth: Tensor | None
     """[P], None without colour."""
     skipped: SkippedFaces
@@ -83,7 +83,7 @@ def forward(plan: Plan, tensors: Tensors) -> tuple[Images, Kept]:
         pixels, left = plan.pixels, rendered.left
         alpha, image, depth = memory.tensor(rendered.alpha, pixels), None, None
         if plan.variant.color != "none":
-            image = memory.tensor(left.image, pixels, plan.variant.channels)
+            image = memory.tensor(left.image, pixels * plan.variant.channels)
             depth = memory.tensor(left.depth, pixels)
         skipped = SkippedFaces(*memory.tensor(rendered.lists.faces.skipped, 3).tolist())
     return Images(alpha, image, depth, skipped), Kept(
@@ -101,7 +101,7 @@ def leftovers(kept: Kept, images: Images) -> Leftovers:
             state, winner = state.clone(), winner.clone()
     image, depth = images.image, images.depth
     if image is None or depth is None:
-        image, depth = state.new_empty(plan.pixels, 0), state.new_zeros(1)
+        image, depth = state.new_empty(0), state.new_zeros(1)
     return Leftovers(image, depth, state, winner if color == "hard" else torch.zeros_like(winner))
 
 
@@ -148,9 +148,9 @@ def adjoint(
     memory = memory_for(d_alpha)
     with launching(kept.device):
         pixels = plan.pixels
-        d_a, d_i, d_d = memory.upload(d_alpha, pixels), memory.nothing(2), memory.nothing(1)
+        d_a, d_i, d_d = memory.upload(d_alpha, pixels), memory.nothing(1), memory.nothing(1)
         if variant.color != "none" and d_image is not None and d_depth is not None:
-            d_i = memory.upload(d_image, pixels, variant.channels)
+            d_i = memory.upload(d_image, pixels * variant.channels)
             d_d = memory.upload(d_depth, pixels)
         lists = None
         if kept.faces is not None and needs.points:

@@ -14,8 +14,8 @@ from torch import Tensor
 from taichi_softras import runtime
 from taichi_softras.errors import ArgumentError
 from taichi_softras.inputs import RasterInputs, check_maps
-from taichi_softras.kernels.types import STATE
 from taichi_softras.pipeline import Leftovers, Needs, Plan
+from taichi_softras.pipeline.plan import state_numbers
 from taichi_softras.settings import RasterSettings
 from taichi_softras.skipped import SkippedFaces, warn_about_skipped
 from taichi_softras.texture_maps import MAP_ROW
@@ -115,7 +115,7 @@ def rasterize(
     orthographic: bool,
     numbers: list[float],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return alpha [P], image [P, C], depth [P], state [P] or [3 P], winner [P], skipped [3]."""
+    """Return alpha [P], image [P * C], depth [P], state, winner [P], skipped [3]."""
     options = (size, choices, lookup, perspective_correct, orthographic, numbers)
     tensors = (corners, attributes, background, texels, sigma, gamma, views, table)
     images, kept = launch.forward(_plan(tensors, options), _tensors(tensors))
@@ -141,9 +141,9 @@ def _(
     color = choices.split()[2]
     return (
         corners.new_empty(pixels),
-        corners.new_empty(pixels, background.shape[-1]),
+        corners.new_empty(pixels * background.shape[-1] if color != "none" else 0),
         corners.new_empty(pixels if color != "none" else 1),
-        corners.new_empty(pixels * (STATE if color == "softmax" else 1)),
+        corners.new_empty(state_numbers(views.shape[0], size, color)),
         views.new_empty(pixels if color == "hard" else 1),
         views.new_empty(3),
     )

@@ -156,7 +156,8 @@ class _Rasterize(torch.autograd.Function):
         # Aliases: results that autograd owns must not be reached from what they keep alive.
         alpha, image, depth = images.alpha.view(batch).detach(), images.image, images.depth
         if image is not None and depth is not None:
-            image, depth = image.view(*batch, image.shape[1]).detach(), depth.view(batch).detach()
+            image = image.view(*batch, plan.variant.channels).detach()
+            depth = depth.view(batch).detach()
         # Autograd then notices if what the adjoint reads is changed in between.
         read: tuple[Tensor | None, ...] = (faces, image, depth)
         if plan.variant.attributes:

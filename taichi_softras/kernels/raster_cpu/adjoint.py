@@ -12,16 +12,15 @@ from taichi_softras.kernels.blocks import (
     DOWN,
     PIXELS,
     TILE,
-    WIDTH,
     first_block,
     hidden_blocks,
     lanes_of,
     limits_of_sight,
     nonzero_blocks_function,
-    pixel_index,
 )
 from taichi_softras.kernels.fragment import Variant, fragment_functions, outline_functions
 from taichi_softras.kernels.phases import finish_task, next_task
+from taichi_softras.kernels.raster_cpu.pixels import pixel_functions
 from taichi_softras.kernels.raster_cpu.sums import DRAW, sums_function
 from taichi_softras.kernels.raster_cpu.tile import array_lengths, place_lanes, place_tile
 from taichi_softras.kernels.setup import read_record
@@ -44,43 +43,17 @@ def adjoint_kernel(
     """
     dtype, channels, color = variant.dtype, variant.channels, variant.color
     attributes_in, textured = variant.attributes, variant.textured
-    _, weigh, blend_in_adjoint = fragment_functions(variant)
-    _, _, outline_adjoint = outline_functions(variant)
+    _, _, _, weigh, blend_in_adjoint = fragment_functions(variant)
+    _, _, _, _, outline_adjoint = outline_functions(variant)
     _, color_adjoint, add_to_texels = texture_functions(
         dtype, variant.lookup, channels, textured, unroll=False
     )
     nonzero_blocks = nonzero_blocks_function(dtype)
+    _, _, read = pixel_functions(variant)
     sum_slots = sums_function(variant, geometry, attributes_too)
     width_slot = variant.slot_width
     if_soft, if_hard, if_colored = array_lengths(variant)
     sight = vanishing(dtype) + 1.0
-
-    @ti.func
-    def read_pixel(
-        q, i, n_pixels,
-        reference: ti.template(), inverse_total: ti.template(), nearest: ti.template(),
-        g_alpha: ti.template(), g_depth: ti.template(), g_mean: ti.template(), g: ti.template(),
-        image: ti.template(), depth_in: ti.template(), state: ti.template(),
-        winner: ti.template(), d_alpha: ti.template(), d_image: ti.template(),
-        d_depth_in: ti.template(),
-    ):  # fmt: skip
-        """Load the image's pixel q as the tile's pixel i."""
-        g_alpha[i] = d_alpha[q]
-        if ti.static(variant.alpha == "prod"):
-            g_alpha[i] *= state[q]
-        if ti.static(color == "softmax"):
-            reference[i] = state[n_pixels + q]
-            inverse_total[i] = state[2 * n_pixels + q]
-        if ti.static(color == "hard"):
-            nearest[i] = winner[q]
-        if ti.static(color != "none"):
-            g_depth[i] = d_depth_in[q]
-            mean = d_depth_in[q] * depth_in[q]
-            for ch in ti.static(range(channels)):
-                g[ch][i] = d_image[q, ch]
-                mean += d_image[q, ch] * image[q, ch]
-            # What the pixel's colour and depth say to every weight alike.
-            g_mean[i] = mean
 
     @ti.kernel
     def adjoint(
@@ -99,12 +72,12 @@ def adjoint_kernel(
         inverse_tau: dtype,
         near: dtype,
         far: dtype,
-        image: array(dtype, 2),  # [B * H * W, C] what forward returned
+        image: array(dtype, 1),  # [B * H * W * C] what forward returned
         depth_in: array(dtype, 1),  # [B * H * W] what forward returned
         state: array(dtype, 1),  # see `types.STATE`
         winner: array(ti.i32, 1),  # [B * H * W]
         d_alpha: array(dtype, 1),  # [B * H * W]
-        d_image: array(dtype, 2),  # [B * H * W, C]
+        d_image: array(dtype, 1),  # [B * H * W * C]
         d_depth_in: array(dtype, 1),  # [B * H * W]
         n_faces: ti.i32,  # N
         n_attributes: ti.i32,  # M
@@ -127,10 +100,23 @@ def adjoint_kernel(
         progress: array(ti.i32, 1),  # `counters` of ADJOINT_PHASES, zeros
     ):
         tiles_per_band = (end_tile_row - first_tile_row) * ((width + TILE - 1) // TILE)
-        n_tiles, n_pixels = n_views * tiles_per_band, n_views * height * width
+        n_tiles = n_views * tiles_per_band
         for worker in range(n_workers * TASK):
             if worker % TASK == 0:
                 me = worker // TASK
+                # Here, because each tile would fill them with zeros first.
+                px = ti.Vector.zero(variant.position_dtype, ACROSS * BLOCK)
+                py = ti.Vector.zero(variant.position_dtype, DOWN * BLOCK)
+                reference = ti.Vector.zero(dtype, if_soft)
+                inverse_total = ti.Vector.zero(dtype, if_soft)
+                nearest = ti.Vector.zero(ti.i32, if_hard)
+                g_alpha = ti.Vector.zero(dtype, PIXELS)
+                g_depth = ti.Vector.zero(dtype, if_colored)
+                g_mean = ti.Vector.zero(dtype, if_colored)
+                g = [ti.Vector.zero(dtype, PIXELS) for _ in ti.static(range(channels))]
+                # Of eight pixels: the weight, u0, u1, u2, what is seen; dL/d(attributes).
+                lanes = [ti.Vector.zero(dtype, BLOCK) for _ in ti.static(range(5))]
+                d_here = [ti.Vector.zero(dtype, BLOCK) for _ in ti.static(range(attributes_in))]
                 while True:
                     work = next_task(progress, DRAW, me, n_workers, n_tiles)
                     if work == n_tiles:
@@ -144,47 +130,12 @@ def adjoint_kernel(
                             d_softness[work, 1] = 0.0
                         finish_task(progress, DRAW, n_workers)
                         continue
-                    px = ti.Vector.zero(variant.position_dtype, ACROSS * BLOCK)
-                    py = ti.Vector.zero(variant.position_dtype, DOWN * BLOCK)
-                    reference = ti.Vector.zero(dtype, if_soft)
-                    inverse_total = ti.Vector.zero(dtype, if_soft)
-                    nearest = ti.Vector.zero(ti.i32, if_hard)
-                    g_alpha = ti.Vector.zero(dtype, PIXELS)
-                    g_depth = ti.Vector.zero(dtype, if_colored)
-                    g_mean = ti.Vector.zero(dtype, if_colored)
-                    g = [ti.Vector.zero(dtype, PIXELS) for _ in ti.static(range(channels))]
-                    # Of eight pixels: the weight, u0, u1, u2, what is seen; dL/d(attributes).
-                    lanes = [ti.Vector.zero(dtype, BLOCK) for _ in ti.static(range(5))]
-                    d_here = [ti.Vector.zero(dtype, BLOCK) for _ in ti.static(range(attributes_in))]
                     exact = ti.cast(shorter, variant.position_dtype)
                     place_lanes(tile, height, width, exact, px, py)
-                    for row in range(tile.rows):
-                        for four in range((tile.columns + WIDTH - 1) // WIDTH):
-                            q = tile.first_pixel + row * width + four * WIDTH
-                            i = pixel_index(row, 0) + four * BLOCK
-                            there = tile.columns - four * WIDTH
-                            if there >= WIDTH:
-                                for k in ti.static(range(WIDTH)):
-                                    read_pixel(
-                                        q + k, i + k, n_pixels,
-                                        reference, inverse_total, nearest, g_alpha, g_depth,
-                                        g_mean, g, image, depth_in, state, winner, d_alpha,
-                                        d_image, d_depth_in,
-                                    )  # fmt: skip
-                            else:
-                                for k in range(there):
-                                    read_pixel(
-                                        q + k, i + k, n_pixels,
-                                        reference, inverse_total, nearest, g_alpha, g_depth,
-                                        g_mean, g, image, depth_in, state, winner, d_alpha,
-                                        d_image, d_depth_in,
-                                    )  # fmt: skip
-                    if ti.static(color == "softmax"):
-                        for i in range(PIXELS):
-                            # Pixels outside the image have no sum; no face is drawn there.
-                            inverse_total[i] = 1.0 / ti.select(
-                                inverse_total[i] > 0.0, inverse_total[i], 1.0
-                            )
+                    read(
+                        tile, width, reference, inverse_total, nearest, g_alpha, g_depth, g_mean, g,
+                        image, depth_in, state, winner, d_alpha, d_image, d_depth_in,
+                    )  # fmt: skip
                     zero = ti.cast(0.0, dtype)
                     to_sigma, to_gamma = zero, zero
                     # Pixels whose gradients are all 0 give 0 to every face, and those where only

@@ -12,7 +12,6 @@ from taichi_softras.kernels.blocks import (
     BLOCKS,
     DOWN,
     PIXELS,
-    WIDTH,
     first_block,
     hidden_blocks,
     lanes_of,
@@ -22,6 +21,7 @@ from taichi_softras.kernels.blocks import (
 )
 from taichi_softras.kernels.fragment import Variant, fragment_functions, outline_functions
 from taichi_softras.kernels.phases import next_task
+from taichi_softras.kernels.raster_cpu.pixels import pixel_functions
 from taichi_softras.kernels.raster_cpu.tile import array_lengths, place_lanes, place_tile
 from taichi_softras.kernels.setup import read_record
 from taichi_softras.kernels.texture import texture_functions
@@ -30,6 +30,9 @@ from taichi_softras.kernels.types import TASK, array, vanishing
 
 LOOK = 16
 """Faces between two looks for pixels that nothing can change any more; a power of two."""
+
+MANY = 8
+"""Blocks of a face for which it is worth while to look up where it is hidden."""
 
 
 DRAW = PHASES
@@ -47,79 +50,19 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
     """
     list_faces = listing_function(variant.dtype, variant.distance, cull, variant.shows != "")
     dtype, channels, alpha, color = variant.dtype, variant.channels, variant.alpha, variant.color
-    blend_in, _, _ = fragment_functions(variant)
+    place, blend, _, _, _ = fragment_functions(variant)
     attributes_in, textured = variant.attributes, variant.textured
     color_of, _, _ = texture_functions(dtype, variant.lookup, channels, textured, unroll=False)
     # The nearest fragment is searched from beyond any depth.
     beyond = 1e30
     if_soft, if_hard, if_colored = array_lengths(variant)
     nonzero_blocks = nonzero_blocks_function(dtype)
+    write, write_background, _ = pixel_functions(variant)
     # A pixel's silhouette number where no face is.
     nothing = 1.0 if alpha == "prod" else 0.0
-    blend_in_outline, _, _ = outline_functions(variant)
+    _, _, blend_outline, _, _ = outline_functions(variant)
     # This many taus behind the reference depth a face has no weight.
     sight = vanishing(dtype) + 1.0
-
-    @ti.func
-    def write_pixel(
-        q, i, n_pixels, far,
-        silhouette: ti.template(), reference: ti.template(), total: ti.template(),
-        depth_sum: ti.template(), nearest: ti.template(), sums: ti.template(),
-        alpha_out: ti.template(), image: ti.template(), depth_out: ti.template(),
-        state: ti.template(), winner: ti.template(),
-    ):  # fmt: skip
-        """Store the tile's pixel i as the image's pixel q."""
-        state[q] = silhouette[i]
-        if ti.static(alpha == "prod"):
-            alpha_out[q] = 1.0 - silhouette[i]
-        else:
-            alpha_out[q] = silhouette[i]
-        if ti.static(color == "softmax"):
-            state[n_pixels + q] = reference[i]
-            state[2 * n_pixels + q] = total[i]
-            depth_out[q] = depth_sum[i]
-        elif ti.static(color == "hard"):
-            winner[q] = nearest[i]
-            depth_out[q] = ti.select(nearest[i] >= 0, reference[i], far)
-        for ch in ti.static(range(channels)):
-            image[q, ch] = sums[ch][i]
-
-    @ti.func
-    def write_background(
-        tile, width, n_pixels, far, background_depth, background: ti.template(), background_rows,
-        alpha_out: ti.template(), image: ti.template(), depth_out: ti.template(),
-        state: ti.template(), winner: ti.template(),
-    ):  # fmt: skip
-        """Store the pixels of a tile without faces."""
-        value = [background[0, ch] for ch in ti.static(range(channels))]
-        for row in range(tile.rows):
-            first = tile.first_pixel + row * width
-            end = first + tile.columns
-            # A loop for each array: LLVM cannot know that they do not overlap.
-            for q in range(first, end):
-                alpha_out[q] = 0.0
-            for q in range(first, end):
-                state[q] = nothing
-            if ti.static(color == "softmax"):
-                for q in range(n_pixels + first, n_pixels + end):
-                    state[q] = background_depth
-                for q in range(2 * n_pixels + first, 2 * n_pixels + end):
-                    state[q] = 1.0
-            elif ti.static(color == "hard"):
-                for q in range(first, end):
-                    winner[q] = -1
-            if ti.static(color != "none"):
-                for q in range(first, end):
-                    depth_out[q] = far
-            if ti.static(channels > 0):
-                if background_rows > 1:
-                    for q in range(first, end):
-                        for ch in ti.static(range(channels)):
-                            image[q, ch] = background[q, ch]
-                else:
-                    for q in range(first, end):
-                        for ch in ti.static(range(channels)):
-                            image[q, ch] = value[ch]
 
     @ti.kernel
     def forward(
@@ -166,7 +109,7 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
         far: dtype,
         background_depth: dtype,  # depth at which the background takes part in the softmax
         alpha_out: array(dtype, 1),  # [B * H * W] out
-        image: array(dtype, 2),  # [B * H * W, C] out
+        image: array(dtype, 1),  # [B * H * W * C] out
         depth_out: array(dtype, 1),  # [B * H * W] out
         state: array(dtype, 1),  # out: see `types.STATE`
         winner: array(ti.i32, 1),  # [B * H * W] out: nearest face, -1 if none (hard colour only)
@@ -174,7 +117,7 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
         maps: array(ti.i32, 1),  # of each attribute record where its map begins here; maps
     ):
         tiles_per_band = (end_tile_row - first_tile_row) * tile_columns
-        n_tiles, n_pixels = n_views * tiles_per_band, n_views * height * width
+        n_tiles = n_views * tiles_per_band
         for worker in range(n_workers * TASK):
             if worker % TASK == 0:
                 me = worker // TASK
@@ -185,6 +128,22 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
                     chunk_next, tile_start, total_entries, entries, me, n_workers,
                     progress,
                 )  # fmt: skip
+                # Here, because each tile would fill them with zeros first.
+                px = ti.Vector.zero(variant.position_dtype, ACROSS * BLOCK)
+                py = ti.Vector.zero(variant.position_dtype, DOWN * BLOCK)
+                silhouette = ti.Vector.zero(dtype, PIXELS)
+                reference = ti.Vector.zero(dtype, if_colored)
+                total = ti.Vector.zero(dtype, if_soft)
+                depth_sum = ti.Vector.zero(dtype, if_soft)
+                nearest = ti.Vector.zero(ti.i32, if_hard)
+                sums = [ti.Vector.zero(dtype, PIXELS) for _ in ti.static(range(channels))]
+                # Of eight pixels: what a texture that is read one by one needs of them.
+                lanes = [ti.Vector.zero(dtype, BLOCK) for _ in ti.static(range(2))]
+                # Of the face at hand.
+                side = ti.Vector.zero(dtype, if_colored)
+                fragment_depth = ti.Vector.zero(dtype, if_colored)
+                second = ti.Vector.zero(dtype, if_colored)
+                third = ti.Vector.zero(dtype, if_colored)
                 while listed:
                     work = next_task(progress, DRAW, me, n_workers, n_tiles)
                     if work == n_tiles:
@@ -194,20 +153,10 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
                     first_entry, end_entry = tile_start[tile.index], tile_start[tile.index + 1]
                     if first_entry == end_entry:
                         write_background(
-                            tile, width, n_pixels, far, background_depth, background,
-                            background_rows, alpha_out, image, depth_out, state, winner,
+                            tile, width, far, background, background_rows,
+                            alpha_out, image, depth_out, state, winner,
                         )  # fmt: skip
                         continue
-                    px = ti.Vector.zero(variant.position_dtype, ACROSS * BLOCK)
-                    py = ti.Vector.zero(variant.position_dtype, DOWN * BLOCK)
-                    silhouette = ti.Vector.zero(dtype, PIXELS)
-                    reference = ti.Vector.zero(dtype, if_colored)
-                    total = ti.Vector.zero(dtype, if_soft)
-                    depth_sum = ti.Vector.zero(dtype, if_soft)
-                    nearest = ti.Vector.zero(ti.i32, if_hard)
-                    sums = [ti.Vector.zero(dtype, PIXELS) for _ in ti.static(range(channels))]
-                    # Of eight pixels: what a texture that is read one by one needs of them.
-                    lanes = [ti.Vector.zero(dtype, BLOCK) for _ in ti.static(range(4))]
                     exact = ti.cast(shorter, variant.position_dtype)
                     place_lanes(tile, height, width, exact, px, py)
                     for i in range(PIXELS):
@@ -233,10 +182,8 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
                                             q + column, ch
                                         ]
                     zero = ti.cast(0.0, dtype)
-                    awake = ALL_BLOCKS
+                    awake, looked = ALL_BLOCKS, False
                     limits = ti.Vector.zero(dtype, BLOCKS)
-                    for block in range(BLOCKS):
-                        limits[block] = 1e30
                     for entry in range(first_entry, end_entry):
                         # Now and then: where the transparency is 0 it stays so, and what is hidden
                         # there will not be seen again.
@@ -245,6 +192,7 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
                                 awake = nonzero_blocks(silhouette)
                             if ti.static(color == "softmax"):
                                 limits_of_sight(reference, sight * tau, limits)
+                                looked = True
                         n = entries[entry, 0]
                         m = views[b, 1] + n - views[b, 0]
                         face = read_record(records, n)
@@ -252,58 +200,19 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
                         c1 = [attributes[m, 1, a] - c0[a] for a in ti.static(range(attributes_in))]
                         c2 = [attributes[m, 2, a] - c0[a] for a in ti.static(range(attributes_in))]
                         live = entries[entry, 2]
-                        hidden = 0
-                        if ti.static(color == "softmax"):
-                            hidden = hidden_blocks(limits, face.z)
-                        elif ti.static(color == "none"):
-                            live &= awake
-                        left = live & ~hidden
-                        while left != 0:
-                            # Masked, so that LLVM knows that the sums below cannot wrap.
-                            block = first_block(left) & (BLOCKS - 1)
-                            left &= left - 1
-                            block_column, block_row = lanes_of(block)
-                            for lane in range(BLOCK):
-                                i = block * BLOCK + lane
-                                p = ti.Vector([px[block_column + lane], py[block_row + lane]])
-                                behind = zero
-                                if ti.static(color != "none"):
-                                    behind = reference[i]
-                                covered, nearer, old, new, front, depth, u0, u1, u2 = blend_in(
-                                    p, face, silhouette[i], behind,
-                                    inverse_sigma, reach2, tau, inverse_tau, near, far,
-                                )  # fmt: skip
-                                silhouette[i] = covered
-                                if ti.static(color != "none"):
-                                    reference[i] = nearer
-                                if ti.static(color == "softmax"):
-                                    total[i] = total[i] * old + new
-                                    depth_sum[i] = depth_sum[i] * old + new * depth
-                                elif ti.static(color == "hard"):
-                                    nearest[i] = ti.select(front, n, nearest[i])
-                                if ti.static(textured > 0):
-                                    lanes[0][lane], lanes[1][lane] = old, new
-                                    lanes[2][lane], lanes[3][lane] = u1, u2
-                                else:
-                                    for ch in ti.static(range(channels)):
-                                        value = c0[ch] + (u1 * c1[ch] + u2 * c2[ch])
-                                        sums[ch][i] = sums[ch][i] * old + new * value
-                            if ti.static(textured > 0):
-                                for lane in range(BLOCK):
-                                    i = block * BLOCK + lane
-                                    old, new = lanes[0][lane], lanes[1][lane]
-                                    # What adds nothing fades nothing either.
-                                    if new > 0.0:
-                                        here = ti.Vector.zero(dtype, attributes_in)
-                                        for a in ti.static(range(attributes_in)):
-                                            here[a] = c0[a] + (
-                                                lanes[2][lane] * c1[a] + lanes[3][lane] * c2[a]
-                                            )
-                                        value = color_of(texels, maps, maps[m], here)
-                                        for ch in ti.static(range(channels)):
-                                            sums[ch][i] = sums[ch][i] * old + new * value[ch]
-                        if ti.static(color == "softmax"):
-                            left = live & hidden & awake
+                        # Blocks of which only the silhouette feels the face.
+                        outlined = 0
+                        if ti.static(color == "none"):
+                            outlined = live & awake
+                        elif ti.static(color == "softmax"):
+                            # With few blocks it costs more to ask than it saves.
+                            if looked and ti.math.popcnt(live) >= MANY:
+                                hidden = live & hidden_blocks(limits, face.z)
+                                outlined = hidden & awake
+                                live &= ~hidden
+                        if ti.static(color != "none"):
+                            # Two loops, so that the processor sees more of independent blocks.
+                            left = live
                             while left != 0:
                                 # Masked, so that LLVM knows that the sums below cannot wrap.
                                 block = first_block(left) & (BLOCKS - 1)
@@ -312,36 +221,70 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
                                 for lane in range(BLOCK):
                                     i = block * BLOCK + lane
                                     p = ti.Vector([px[block_column + lane], py[block_row + lane]])
-                                    covered, _r, _o, _n, _f, _d, _u0, _u1, _u2 = blend_in_outline(
-                                        p, face, silhouette[i], zero,
+                                    inside, measure, depth, _u0, u1, u2 = place(p, face)
+                                    # In one number; outside it is never 0.
+                                    side[i] = ti.select(inside, measure, -1e-37 - measure)
+                                    fragment_depth[i], second[i], third[i] = depth, u1, u2
+                            left = live
+                            while left != 0:
+                                block = first_block(left) & (BLOCKS - 1)
+                                left &= left - 1
+                                for lane in range(BLOCK):
+                                    i = block * BLOCK + lane
+                                    covered, nearer, old, new, front, depth = blend(
+                                        side[i] >= 0.0, ti.abs(side[i]), fragment_depth[i], face,
+                                        silhouette[i], reference[i],
                                         inverse_sigma, reach2, tau, inverse_tau, near, far,
                                     )  # fmt: skip
-                                    silhouette[i] = covered
+                                    silhouette[i], reference[i] = covered, nearer
+                                    if ti.static(color == "softmax"):
+                                        total[i] = total[i] * old + new
+                                        depth_sum[i] = depth_sum[i] * old + new * depth
+                                    elif ti.static(color == "hard"):
+                                        nearest[i] = ti.select(front, n, nearest[i])
+                                    if ti.static(textured > 0):
+                                        lanes[0][lane], lanes[1][lane] = old, new
+                                    else:
+                                        for ch in ti.static(range(channels)):
+                                            value = c0[ch] + (
+                                                second[i] * c1[ch] + third[i] * c2[ch]
+                                            )
+                                            sums[ch][i] = sums[ch][i] * old + new * value
+                                if ti.static(textured > 0):
+                                    for lane in range(BLOCK):
+                                        i = block * BLOCK + lane
+                                        old, new = lanes[0][lane], lanes[1][lane]
+                                        # What adds nothing fades nothing either.
+                                        if new > 0.0:
+                                            here = ti.Vector.zero(dtype, attributes_in)
+                                            for a in ti.static(range(attributes_in)):
+                                                here[a] = c0[a] + (
+                                                    second[i] * c1[a] + third[i] * c2[a]
+                                                )
+                                            value = color_of(texels, maps, maps[m], here)
+                                            for ch in ti.static(range(channels)):
+                                                sums[ch][i] = sums[ch][i] * old + new * value[ch]
+                        while outlined != 0:
+                            block = first_block(outlined) & (BLOCKS - 1)
+                            outlined &= outlined - 1
+                            block_column, block_row = lanes_of(block)
+                            for lane in range(BLOCK):
+                                i = block * BLOCK + lane
+                                p = ti.Vector([px[block_column + lane], py[block_row + lane]])
+                                covered, _r, _o, _n, _f, _d, _u0, _u1, _u2 = blend_outline(
+                                    p, face, silhouette[i], zero,
+                                    inverse_sigma, reach2, tau, inverse_tau, near, far,
+                                )  # fmt: skip
+                                silhouette[i] = covered
                     if ti.static(color == "softmax"):
                         for i in range(PIXELS):
                             inverse_total = 1.0 / total[i]
                             depth_sum[i] *= inverse_total
                             for ch in ti.static(range(channels)):
                                 sums[ch][i] *= inverse_total
-                    for row in range(tile.rows):
-                        for four in range((tile.columns + WIDTH - 1) // WIDTH):
-                            q = tile.first_pixel + row * width + four * WIDTH
-                            i = pixel_index(row, 0) + four * BLOCK
-                            there = tile.columns - four * WIDTH
-                            # Unrolled: four neighbours are one vector.
-                            if there >= WIDTH:
-                                for k in ti.static(range(WIDTH)):
-                                    write_pixel(
-                                        q + k, i + k, n_pixels, far,
-                                        silhouette, reference, total, depth_sum, nearest, sums,
-                                        alpha_out, image, depth_out, state, winner,
-                                    )  # fmt: skip
-                            else:
-                                for k in range(there):
-                                    write_pixel(
-                                        q + k, i + k, n_pixels, far,
-                                        silhouette, reference, total, depth_sum, nearest, sums,
-                                        alpha_out, image, depth_out, state, winner,
-                                    )  # fmt: skip
+                    write(
+                        tile, width, far, silhouette, reference, total, depth_sum, nearest, sums,
+                        alpha_out, image, depth_out, state, winner,
+                    )  # fmt: skip
 
     return forward
