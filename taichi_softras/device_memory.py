@@ -4,10 +4,11 @@ On Vulkan, OpenGL and Metal, Taichi copies every tensor that a kernel takes, who
 Here tensors are copied once in and results once out, and everything between stays on the device.
 """
 
+import math
 import threading
 from collections import defaultdict
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import taichi as ti
 
@@ -61,6 +62,20 @@ def n_arrays() -> int:
     return _pool.n_arrays
 
 
+class _Window(NamedTuple):
+    """An int32 array."""
+
+    array: Array
+
+    def clear(self) -> None:
+        """Fill it with zeros."""
+        self.array.fill(0)
+
+    def read(self, n: int) -> list[int]:
+        """Return its first n numbers, once everything that writes them has run."""
+        return [int(self.array[i]) for i in range(n)]
+
+
 class DeviceMemory:
     """Memory of one rendering, see `pipeline.Memory`; returns to the pool with this object."""
 
@@ -96,6 +111,14 @@ class DeviceMemory:
         """Return an uninitialised array of reals for what is copied to the caller."""
         return self.reals(*shape)
 
+    def gradients(self, points: Array) -> Array:
+        """Return an uninitialised array for the gradients of points."""
+        return self.reals(*points.shape)
+
+    def pictures(self, *shape: int) -> Array:
+        """Do so for what kernels take as one long row, which this is."""
+        return self.reals(math.prod(shape))
+
     def nothing(self, ndim: int, *, integers: bool = False) -> Array:
         """Return an array that kernels take and do not touch."""
         return (self.integers if integers else self.reals)(*[1] * ndim)
@@ -111,6 +134,10 @@ class DeviceMemory:
     def read_integer(self, array: Array, index: int) -> int:
         """Return one number of an int32 array, once everything that writes it has run."""
         return int(array[index])
+
+    def window(self, array: Array) -> "_Window":
+        """Return access to an int32 array."""
+        return _Window(array)
 
     def upload(self, source: Any) -> Array:
         """Copy a contiguous torch tensor or NumPy array of one to three axes to the device."""

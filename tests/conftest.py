@@ -136,8 +136,8 @@ def poisoned_memory(monkeypatch):
 
 
 WORKING = (
-    "records", "boxes", "skipped", "face_start", "tile_start", "chunk_next", "total_entries",
-    "progress", "state", "winner", "entries",
+    "records", "boxes", "face_start", "tile_start", "chunk_next", "progress", "state", "winner",
+    "entries", "slots",
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from taichi_softras.fast_launch import Launch
 from taichi_softras.kernels.gather import gather_kernels
 from taichi_softras.kernels.setup import setup_kernel
 from taichi_softras.pipeline import (
+    Array,
     Plan,
     Rendered,
     Scene,
@@ -97,12 +98,13 @@ def _alone(plan: Plan, scene: Scene, space: Workspace) -> dict[str, float]:
     gather = gather_kernels(variant.dtype, variant.color != "none").corners
     slots = space.arguments["state"].new_zeros(max(space.n_entries, 1), variant.slot_width)
     d_corners = scene.points.new_empty(3 * plan.n_faces, 3)
+    faces = space.arguments["records"], space.arguments["boxes"], slots.new_empty(3).int()
     launches: dict[str, tuple[Any, ...]] = {
         "setup": (
             setup_kernel(*plan.setup_choices),
             scene.points, scene.faces, plan.n_vertices, scene.attributes,
             scene.views, plan.n_views, plan.n_faces,
-            variant.attributes, *plan.extent, plan.reach, *space.faces,
+            variant.attributes, *plan.extent, plan.reach, *faces,
         ),
         "gather": (gather, plan.n_faces, space.arguments["face_start"], slots, 0, d_corners),
     }  # fmt: skip
@@ -127,10 +129,10 @@ def _watched() -> Iterator[tuple[dict[str, float], list[Any]]]:
         prepared(prepared_launch, **given)
         seconds[prepared_launch.kernel.__name__] += time.perf_counter() - start
 
-    def kept(*arguments: Any) -> Rendered:
-        rendered = forward(*arguments)
+    def kept(*arguments: Any) -> tuple[Array, Rendered]:
+        alpha, rendered = forward(*arguments)
         drawn[:] = [*arguments, rendered]
-        return rendered
+        return alpha, rendered
 
     _replace(timed, timed_too, kept)
     try:
@@ -139,7 +141,7 @@ def _watched() -> Iterator[tuple[dict[str, float], list[Any]]]:
         _replace(launch, prepared, forward)
 
 
-def _replace(launch: Callable[..., None], prepared: Any, forward: Callable[..., Rendered]) -> None:
+def _replace(launch: Callable[..., None], prepared: Any, forward: Callable[..., Any]) -> None:
     for module in (adjoint_drivers, binning, passes):
         module.launch = launch  # type: ignore[attr-defined]
     Launch.__call__ = prepared  # type: ignore[method-assign]

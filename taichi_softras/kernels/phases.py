@@ -19,8 +19,17 @@ STRIDE = 16
 
 
 def counters(phases: int, n_workers: int) -> int:
-    """Length of the array `progress` of a kernel with this many phases; it must hold zeros."""
-    return phases * (1 + n_workers) * STRIDE
+    """Length of the array `progress` of a kernel with this many phases; it must hold zeros.
+
+    The first STRIDE numbers are the kernel's own.
+    """
+    return (1 + phases * (1 + n_workers)) * STRIDE
+
+
+@ti.func
+def _place(phase, n_workers):
+    """Where the counters of a phase begin: of what is done, then of each share."""
+    return (1 + phase * (1 + n_workers)) * STRIDE
 
 
 @ti.func
@@ -29,7 +38,7 @@ def next_task(progress: ti.template(), phase, worker, n_workers, tasks) -> Any:
     drawn, tried = tasks, 0
     while drawn == tasks and tried < n_workers:
         share = (worker + tried) % n_workers
-        place = (phase * (1 + n_workers) + 1 + share) * STRIDE
+        place = _place(phase, n_workers) + (1 + share) * STRIDE
         task = tasks * share // n_workers + ti.atomic_add(progress[place], 1)
         if task < tasks * (share + 1) // n_workers:
             drawn = task
@@ -40,12 +49,12 @@ def next_task(progress: ti.template(), phase, worker, n_workers, tasks) -> Any:
 @ti.func
 def finish_task(progress: ti.template(), phase, n_workers) -> Any:
     """Say that a task is done: what it wrote is there for whoever waits."""
-    return ti.atomic_add(progress[phase * (1 + n_workers) * STRIDE], 1)
+    return ti.atomic_add(progress[_place(phase, n_workers)], 1)
 
 
 @ti.func
 def await_tasks(progress: ti.template(), phase, n_workers, tasks):
     """Wait until this many tasks of a phase are done."""
     # Adding 0 is a read that neither Taichi nor LLVM moves out of the loop.
-    while ti.atomic_add(progress[phase * (1 + n_workers) * STRIDE], 0) < tasks:
+    while ti.atomic_add(progress[_place(phase, n_workers)], 0) < tasks:
         pass

@@ -27,6 +27,10 @@ SET_UP, COUNT, FILL = 0, 1, 2
 PHASES = 3
 """Phases of `list_faces`."""
 
+TOTAL = 3
+"""Where the number of entries is in `progress`, at most LARGEST; before it are the faces that were
+left out, by reason."""
+
 
 @ti.func
 def visit_tiles(
@@ -75,7 +79,7 @@ def visit_tiles(
 def scan(
     n_faces, n_tiles, n_chunks,
     face_start: ti.template(), tile_start: ti.template(), chunk_next: ti.template(),
-    total: ti.template(),
+    progress: ti.template(),
 ):  # fmt: skip
     """Turn the counts in `face_start` and `chunk_next` into beginnings, and sum them."""
     running = ti.cast(0, ti.i64)
@@ -86,7 +90,7 @@ def scan(
             chunk_next[chunk * n_tiles + t] = ti.cast(running, ti.i32)
             running += count
     tile_start[n_tiles] = ti.cast(running, ti.i32)
-    total[0] = ti.cast(ti.min(running, LARGEST), ti.i32)
+    progress[TOTAL] = ti.cast(ti.min(running, LARGEST), ti.i32)
     slot = 0
     for n in range(n_faces):
         count = face_start[n]
@@ -105,9 +109,9 @@ def listing_function(dtype: Any, distance: str, cull: str, any_depth: bool) -> A
         points: ti.template(), faces: ti.template(), n_vertices, attributes: ti.template(),
         views: ti.template(), n_views, n_faces, channels, height, width, reach,
         tile_rows, tile_columns, first_tile_row, end_tile_row, n_chunks, begin, capacity,
-        records: ti.template(), boxes: ti.template(), skipped: ti.template(),
+        records: ti.template(), boxes: ti.template(),
         face_start: ti.template(), chunk_next: ti.template(), tile_start: ti.template(),
-        total: ti.template(), entries: ti.template(), worker, n_workers, progress: ti.template(),
+        entries: ti.template(), worker, n_workers, progress: ti.template(),
     ):  # fmt: skip
         """Do a worker's part, and wait for the others'; arguments as of `bin_faces`.
 
@@ -121,7 +125,7 @@ def listing_function(dtype: Any, distance: str, cull: str, any_depth: bool) -> A
         # Twice the same loop, for the compiler's sake: to count, and to fill what was counted.
         for filling in range(begin // FILL, 2):
             if filling == 1:
-                fits = total[0] <= capacity
+                fits = progress[TOTAL] <= capacity
             if fits:
                 while True:
                     task = next_task(progress, 2 * filling, worker, n_workers, n_tasks)
@@ -141,7 +145,7 @@ def listing_function(dtype: Any, distance: str, cull: str, any_depth: bool) -> A
                         elif begin == SET_UP:
                             set_up(
                                 points, faces, n_vertices, attributes, views, b, n, channels,
-                                height, width, reach, records, boxes, skipped,
+                                height, width, reach, records, boxes, progress,
                             )  # fmt: skip
                         end_slot = visit_tiles(
                             n, first_slot, counts, filling, records, boxes, height, width,
@@ -154,7 +158,9 @@ def listing_function(dtype: Any, distance: str, cull: str, any_depth: bool) -> A
                 await_tasks(progress, 2 * filling, n_workers, n_tasks)
                 if filling == 0:
                     if next_task(progress, 1, worker, n_workers, 1) == 0:
-                        scan(n_faces, n_tiles, n_chunks, face_start, tile_start, chunk_next, total)
+                        scan(
+                            n_faces, n_tiles, n_chunks, face_start, tile_start, chunk_next, progress
+                        )
                         finish_task(progress, 1, n_workers)
                     await_tasks(progress, 1, n_workers, 1)
         return fits
@@ -189,14 +195,12 @@ def binning_kernel(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any
         capacity: ti.i32,  # entries that there is room for; with more, lists are not filled
         records: array(dtype, 2),  # [N, RECORD] out
         boxes: array(ti.i32, 2),  # [N, 4] out: first and last column, first and last row
-        skipped: array(ti.i32, 1),  # [3] in, out: faces left out, by reason
         face_start: array(ti.i32, 1),  # [N + 1] out: first gradient slot of each face
         chunk_next: array(ti.i32, 1),  # [chunks * T] out: where each chunk's lists go on
         tile_start: array(ti.i32, 1),  # [T + 1] out
-        total_entries: array(ti.i32, 1),  # [1] out: number of entries K, at most LARGEST
         entries: array(ti.i32, 2),  # [K, ENTRY] out, tile by tile, in face order
         n_workers: ti.i32,
-        progress: array(ti.i32, 1),  # `counters` of PHASES, zeros
+        progress: array(ti.i32, 1),  # `counters` of PHASES, zeros; out: see TOTAL
     ):
         for worker in range(n_workers * TASK):
             if worker % TASK == 0:
@@ -204,8 +208,8 @@ def binning_kernel(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any
                 list_faces(
                     points, faces, n_vertices, attributes, views, n_views, n_faces, channels_in,
                     real_height, real_width, reach, tile_rows, tile_columns, first_tile_row,
-                    end_tile_row, n_chunks, begin, capacity, records, boxes, skipped, face_start,
-                    chunk_next, tile_start, total_entries, entries, me, n_workers, progress,
+                    end_tile_row, n_chunks, begin, capacity, records, boxes, face_start,
+                    chunk_next, tile_start, entries, me, n_workers, progress,
                 )  # fmt: skip
 
     return bin_faces

@@ -45,10 +45,10 @@ def pull_on_cpu(
     for rows in space.lists(scene):
         scratch = memory.scratch()
         n_tiles = plan.n_views * (rows[1] - rows[0]) * plan.tiles[1]
-        given["slots"], given["more"] = scratch.reals(space.room, plan.variant.slot_width), more
+        given["more"] = more
         if needs.softness:
             given["d_softness"] = scratch.reals(n_tiles, 2)
-        space.pull(wanted, rows, given)
+        space.pull(wanted, rows, given, scratch)
         d_softness = given.get("d_softness")
         yield n_tiles, d_softness
         del d_softness, scratch

@@ -38,8 +38,8 @@ class Arguments:
             self.keep(**{name: make(self._rows[name])})
 
     def rows(self, name: str) -> int:
-        """Return the rows of an array that `grow` has made."""
-        return self._rows[name]
+        """Return the rows of an array that `grow` has made, or 0."""
+        return self._rows.get(name, 0)
 
     def launch(self, kernel: Callable[..., None]) -> Launch:
         """Return the launch of a kernel, with all of its arguments that are kept here."""

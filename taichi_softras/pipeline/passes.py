@@ -11,20 +11,24 @@ from taichi_softras.pipeline.leases import borrow
 from taichi_softras.pipeline.plan import Array, CornerLists, Memory, Plan, Scene
 from taichi_softras.pipeline.results import Gradients, Leftovers, Needs, Rendered
 from taichi_softras.pipeline.workspace import Workspace
+from taichi_softras.skipped import SkippedFaces
 
 
-def forward(plan: Plan, memory: Memory, scene: Scene) -> Rendered:
-    """Render all views; hold `runtime.launch_lock`."""
+def forward(plan: Plan, memory: Memory, scene: Scene) -> tuple[Array, Rendered]:
+    """Render all views; hold `runtime.launch_lock`. Returns alpha, one number a pixel, first."""
     variant, pixels, color = plan.variant, plan.pixels, plan.variant.color
-    alpha = memory.results(pixels)
-    image = memory.results(pixels * variant.channels) if variant.channels else memory.nothing(1)
-    depth = memory.results(pixels) if color != "none" else memory.nothing(1)
+    alpha = memory.pictures(*plan.batch)
+    image, depth = memory.nothing(1), memory.nothing(1)
+    if variant.channels:
+        image = memory.pictures(*plan.batch, variant.channels)
+    if color != "none":
+        depth = memory.pictures(*plan.batch)
     if plan.backend == "cpu":
         lease = borrow(plan, memory)
         space = lease.workspace
         space.draw(plan, scene, alpha, image, depth)
         left = Leftovers(image, depth, space.arguments["state"], space.arguments["winner"])
-        return Rendered(alpha, left, space, lease)
+        return alpha, Rendered(left, space, space.skipped, lease)
     state = memory.reals(plan.state_numbers)
     winner = memory.integers(pixels if color == "hard" else 1)
     tiles = bin_faces(plan, memory, scene)
@@ -37,16 +41,18 @@ def forward(plan: Plan, memory: Memory, scene: Scene) -> Rendered:
             scene.texels, scene.maps, *part.rows,
         )  # fmt: skip
         del part, scratch
-    return Rendered(alpha, Leftovers(image, depth, state, winner), tiles)
+    left = Leftovers(image, depth, state, winner)
+    skipped = SkippedFaces(*memory.window(tiles.faces.skipped).read(3))
+    return alpha, Rendered(left, tiles, skipped)
 
 
 def restore(plan: Plan, memory: Memory, scene: Scene, left: Leftovers) -> Rendered:
-    """Return what `forward` did, but alpha, from its leftovers; hold `runtime.launch_lock`."""
+    """Return what `forward` did from its leftovers; hold `runtime.launch_lock`."""
     if plan.backend == "cpu":
         lease = borrow(plan, memory)
         lease.workspace.list_faces(plan, scene)
-        return Rendered(None, left, lease.workspace, lease)
-    return Rendered(None, left, bin_faces(plan, memory, scene))
+        return Rendered(left, lease.workspace, lease=lease)
+    return Rendered(left, bin_faces(plan, memory, scene))
 
 
 def adjoint(
@@ -74,7 +80,7 @@ def adjoint(
     )
     d_corners = d_points = None
     if needs.points:
-        d_points = memory.results(plan.n_points, 3)
+        d_points = memory.gradients(scene.points)
         d_corners = memory.reals(3 * plan.n_faces, 3) if plan.n_vertices else d_points
     found = Gradients(
         d_corners,

@@ -29,6 +29,16 @@ Rows = tuple[int, int]
 """First and last + 1 of some rows of tiles, in all views."""
 
 
+class Window(Protocol):
+    """What the caller of kernels itself does with an int32 array."""
+
+    def clear(self) -> None:
+        """Fill it with zeros."""
+
+    def read(self, n: int) -> list[int]:
+        """Return its first n numbers, once everything that writes them has run."""
+
+
 class Memory(Protocol):
     """Where the arrays of one rendering come from; unless it says more, they live as long as it.
 
@@ -47,6 +57,12 @@ class Memory(Protocol):
     def results(self, *shape: int) -> Array:
         """Return an uninitialised array of reals that may outlive the rendering."""
 
+    def gradients(self, points: Array) -> Array:
+        """Return an uninitialised array of reals like the points, which may outlive the pass."""
+
+    def pictures(self, *shape: int) -> Array:
+        """Do so for what kernels take as one long row."""
+
     def nothing(self, ndim: int, *, integers: bool = False) -> Array:
         """Return an array of reals, or of int32, that kernels take and do not touch."""
 
@@ -58,6 +74,9 @@ class Memory(Protocol):
 
     def read_integer(self, array: Array, index: int) -> int:
         """Return one number of an int32 array, once everything that writes it has run."""
+
+    def window(self, array: Array) -> "Window":
+        """Return quick access to an int32 array."""
 
     def clear(self, array: Array) -> None:
         """Fill an int32 array with zeros."""

@@ -6,24 +6,26 @@ from taichi_softras.pipeline.binning import Tiles
 from taichi_softras.pipeline.leases import Lease
 from taichi_softras.pipeline.plan import Array
 from taichi_softras.pipeline.workspace import Workspace
+from taichi_softras.skipped import SkippedFaces
 
 
 class Leftovers(NamedTuple):
     """What forward leaves of each pixel for the adjoint."""
 
-    image: Array  # [P * C]
-    depth: Array  # [P], or [1] without colour
+    image: Array  # P * C numbers, see `Memory.pictures`
+    depth: Array  # P numbers, or one without colour
     state: Array  # see `Plan.state_numbers`
     winner: Array  # [P] with hard colour, else [1]
 
 
 class Rendered(NamedTuple):
-    """What forward leaves."""
+    """What forward leaves beside alpha."""
 
-    alpha: Array  # [P]; None where nobody needs it any more
     left: Leftovers
     lists: Tiles | Workspace
     """Faces by tile: tiles on GPUs, a workspace on CPUs, where `state` and `winner` are its."""
+    skipped: SkippedFaces = SkippedFaces()
+    """Faces that were left out; not counted again where a rendering is restored."""
     lease: Lease | None = None
     """On the workspace."""
 

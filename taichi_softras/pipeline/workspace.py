@@ -4,24 +4,28 @@ In a loop most arguments of a launch are those of the last time. A workspace hol
 with the launches in which they are set; `leases` says who has which.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import taichi as ti
 
 from taichi_softras import runtime
+from taichi_softras.fast_launch import Launch
 from taichi_softras.kernels import raster_cpu
 from taichi_softras.kernels.phases import counters
 from taichi_softras.kernels.scan import LARGEST
-from taichi_softras.kernels.tiles_cpu import COUNT, ENTRY, FILL, SET_UP, binning_kernel
+from taichi_softras.kernels.tiles_cpu import COUNT, ENTRY, FILL, SET_UP, TOTAL, binning_kernel
 from taichi_softras.kernels.types import RECORD
 from taichi_softras.pipeline import binning
 from taichi_softras.pipeline.arguments import Arguments
-from taichi_softras.pipeline.binning import Faces
 from taichi_softras.pipeline.plan import Array, Memory, Plan, Rows, Scene
+from taichi_softras.skipped import SkippedFaces
 
 MOST_SPARE = 2
 """Lists with more room than this many times what they need are made shorter the next time."""
+
+MOST_SLOT_NUMBERS = 2**19
+"""Numbers of slots that stay."""
 
 MOST_REMEMBERED = 64
 """Kinds of renderings whose lengths of lists are remembered."""
@@ -35,6 +39,8 @@ class Workspace:
         """What decides which kernels run on which memory; it can do no others' work."""
         self.program = ti.lang.impl.get_runtime().prog
         self._memory, self._of_lists = memory, memory
+        self.skipped = SkippedFaces()
+        """Faces that were left out."""
         self.n_entries, self.room = 0, -1
         """How many entries there are, and can be."""
         self.bands: tuple[Rows, ...] = ()
@@ -45,10 +51,14 @@ class Workspace:
         self.arguments = Arguments(
             **{name: memory.nothing(ndim) for name, ndim in _WITHOUT_USE.items()},
             **{name: memory.nothing(ndim, integers=True) for name, ndim in _INDICES.items()},
-            skipped=memory.integers(3), total_entries=memory.integers(1), n_workers=n_workers,
-            progress=memory.integers(counters(phases, n_workers)),
+            progress=memory.integers(counters(phases, n_workers)), n_workers=n_workers,
             channels_in=plan.variant.attributes,
         )  # fmt: skip
+        self._own_slots = False
+        """Whether launches have the slots that stay."""
+        self._progress = memory.window(self.arguments["progress"])
+        self._launches: dict[Any, Launch] = {}
+        """Launches by what they are for."""
         self.fit(plan)
 
     def fit(self, plan: Plan) -> None:
@@ -81,19 +91,14 @@ class Workspace:
         rows, real = self.arguments.rows, 8 if self._plan.variant.dtype == ti.f64 else 4
         of_faces = rows("records") * (RECORD * real + 20)
         of_pixels = rows("state") * real + 4 * rows("winner")
-        self.nbytes = of_faces + of_pixels + 4 * ENTRY * max(self.room, 0)
+        of_slots = rows("slots") * self._plan.variant.slot_width * real
+        self.nbytes = of_faces + of_pixels + of_slots + 4 * ENTRY * max(self.room, 0)
         """Of the working arrays, but the small ones."""
-
-    @property
-    def faces(self) -> Faces:
-        """What faces were made into."""
-        of = self.arguments
-        return Faces(of["records"], of["boxes"], of["skipped"])
 
     def list_faces(self, plan: Plan, scene: Scene) -> None:
         """Set up faces and list them by tile; lists that are too long are left to `lists`."""
         self._begin(plan, scene)
-        self._collect(_listing(plan), self._all_rows, SET_UP, _triangles(plan, scene))
+        self._collect(self._listing(), self._all_rows, SET_UP, _triangles(plan, scene))
 
     def draw(self, plan: Plan, scene: Scene, alpha: Array, image: Array, depth: Array) -> None:
         """Do so, and draw."""
@@ -105,7 +110,10 @@ class Workspace:
             given |= {"image": image, "background": scene.background}
         if plan.variant.textured:
             given |= {"texels": scene.texels, "maps": scene.maps}
-        drawing = raster_cpu.forward_kernel(plan.variant, plan.cull)
+        drawing = self._launches.get("draw")
+        if drawing is None:
+            kernel = raster_cpu.forward_kernel(plan.variant, plan.cull)
+            drawing = self._launches["draw"] = self.arguments.launch(kernel)
         self._collect(drawing, self._all_rows, SET_UP, given)
         if self.bands:
             for rows in self.bands:
@@ -119,20 +127,38 @@ class Workspace:
             return
         self._make_room(self._wanted)
         for rows in self.bands:
-            self._collect(_listing(self._plan), rows, COUNT, _triangles(self._plan, scene))
+            self._collect(self._listing(), rows, COUNT, _triangles(self._plan, scene))
             yield rows
         self._drop_lists()
 
-    def pull(self, wanted: tuple[bool, ...], rows: Rows, given: dict[str, Any]) -> None:
+    def _listing(self) -> Launch:
+        return self.arguments.launch(binning_kernel(*self._plan.setup_choices))
+
+    def pull(
+        self, wanted: tuple[bool, ...], rows: Rows, given: dict[str, Any], scratch: Memory
+    ) -> None:
         """Launch the adjoint driver on some rows.
 
         Args:
             wanted: As of `raster_cpu.adjoint_kernel`.
             rows: See `lists`.
             given: What the kernel reads and writes besides; what is not there is not touched.
+            scratch: Where a lot of slots comes from; few stay for the next time.
         """
-        pull = self.arguments.launch(raster_cpu.adjoint_kernel(self._plan.variant, *wanted))
-        self._memory.clear(self.arguments["progress"])
+        width = self._plan.variant.slot_width
+        if self.room * width > MOST_SLOT_NUMBERS:
+            given["slots"], self._own_slots = scratch.reals(self.room, width), False
+        else:
+            self.arguments.grow("slots", self.room, lambda rows: self._memory.reals(rows, width))
+            if not self._own_slots:
+                self.arguments.keep(slots=self.arguments["slots"])
+                self._own_slots = True
+                self._count_bytes()
+        pull = self._launches.get(wanted)
+        if pull is None:
+            kernel = raster_cpu.adjoint_kernel(self._plan.variant, *wanted)
+            pull = self._launches[wanted] = self.arguments.launch(kernel)
+        self._progress.clear()
         pull(first_tile_row=rows[0], end_tile_row=rows[1], **given)
 
     def _begin(self, plan: Plan, scene: Scene) -> None:
@@ -142,7 +168,6 @@ class Workspace:
             self.arguments.keep(views=scene.views)
         self.bands = ()
         self._make_room(self._wanted)
-        self._memory.clear(self.arguments["skipped"])
 
     def _set_numbers(self, plan: Plan) -> None:
         """Take what may differ between plans of a kind."""
@@ -166,19 +191,20 @@ class Workspace:
         self._make_room(0)
         self._wanted = room
 
-    def _collect(
-        self, kernel: Callable[..., None], rows: Rows, begin: int, given: dict[str, Any]
-    ) -> None:
+    def _collect(self, launch: Launch, rows: Rows, begin: int, given: dict[str, Any]) -> None:
         """List the faces of some rows; set `bands` instead if the lists are too long.
 
         Lists have the room that such renderings needed before, and a bit more. If that does not do,
         the launch stops after it has counted, and a second one fills lists of the right length.
         """
-        launch, memory, (first, end) = self.arguments.launch(kernel), self._memory, rows
+        first, end = rows
         while True:
-            memory.clear(self.arguments["progress"])
+            self._progress.clear()
             launch(first_tile_row=first, end_tile_row=end, begin=begin, **given)
-            self.n_entries = memory.read_integer(self.arguments["total_entries"], 0)
+            if begin != FILL:
+                *skipped, self.n_entries = self._progress.read(TOTAL + 1)
+                if begin == SET_UP:
+                    self.skipped = SkippedFaces(*skipped)
             if self.n_entries <= self.room:
                 break
             if self.n_entries > binning.MOST_ENTRIES and end - first > 1:
@@ -217,11 +243,6 @@ _INDICES = {
     "views": 2, "faces": 2, "maps": 1, "corner_start": 1, "corner_of": 1, "d_texels": 1,
 }  # fmt: skip
 """Axes of the arrays, of reals and of integers, that some renderings do not need."""
-
-
-def _listing(plan: Plan) -> Callable[..., None]:
-    kernel: Callable[..., None] = binning_kernel(*plan.setup_choices)
-    return kernel
 
 
 def _triangles(plan: Plan, scene: Scene) -> dict[str, Array]:

@@ -215,14 +215,13 @@ class Renderer:
             triangles.points, self._connectivity.faces, attributes, self._views, self._background,
             *self._no_texture,
         )  # fmt: skip
-        rendered = pipeline.forward(plan, memory, scene)
+        drawn, rendered = pipeline.forward(plan, memory, scene)
         alpha = self.alpha
         self._write(
-            rendered.alpha, rendered.left.image, rendered.left.depth,
+            drawn, rendered.left.image, rendered.left.depth,
             alpha, self.image or alpha, self.depth or alpha,
         )  # fmt: skip
-        counts = (memory.read_integer(rendered.lists.faces.skipped, i) for i in range(3))
-        self.skipped = SkippedFaces(*counts)
+        self.skipped = rendered.skipped
         return _Kept(plan, memory, scene, rendered, snapshot)
 
     def _adjoint(self, kept: _Kept) -> None:

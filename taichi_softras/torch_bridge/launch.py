@@ -7,6 +7,8 @@ from torch import Tensor
 
 from taichi_softras import pipeline, topology
 from taichi_softras.inputs import RasterInputs
+from taichi_softras.kernels.fragment import state_planes
+from taichi_softras.kernels.types import EMPTY
 from taichi_softras.pipeline import CornerLists, Leftovers, Needs, Plan, Rendered, Scene
 from taichi_softras.skipped import SkippedFaces
 from taichi_softras.torch_bridge.memory import CopiedMemory, TorchMemory, launching, memory_for
@@ -43,11 +45,11 @@ class Images(NamedTuple):
     """Results as tensors on the device of the arguments."""
 
     alpha: Tensor
-    """[P], the pixels of all views."""
+    """[B, H, W]"""
     image: Tensor | None
-    """[P * C], None without colour."""
+    """[B, H, W, C], None without colour."""
     depth: Tensor | None
-    """[P], None without colour."""
+    """[B, H, W], None without colour."""
     skipped: SkippedFaces
 
 
@@ -61,6 +63,8 @@ class Kept(NamedTuple):
     device: torch.device
     faces: Tensor | None
     """[F, 3] int64; None where the points are corners."""
+    shape: torch.Size
+    """Of the points."""
 
 
 class Gradients(NamedTuple):
@@ -70,25 +74,23 @@ class Gradients(NamedTuple):
     attributes: Tensor | None
     background: Tensor | None
     texels: Tensor | None
-    softness: tuple[Tensor | None, Tensor | None]
+    softness: tuple[Tensor, Tensor] | None
     """dL/dsigma and dL/dgamma, 0-d."""
 
 
 def forward(plan: Plan, tensors: Tensors) -> tuple[Images, Kept]:
-    """Render; what is kept has the images' own memory."""
+    """Render; what is kept has the memory of the images, but alpha's."""
     memory, device = memory_for(tensors.points), tensors.points.device
     with launching(device):
         scene = _scene(plan, memory, tensors)
-        rendered = pipeline.forward(plan, memory, scene)
-        pixels, left = plan.pixels, rendered.left
-        alpha, image, depth = memory.tensor(rendered.alpha, pixels), None, None
+        drawn, rendered = pipeline.forward(plan, memory, scene)
+        batch, left = plan.batch, rendered.left
+        alpha, image, depth = memory.tensor(drawn, *batch), None, None
         if plan.variant.color != "none":
-            image = memory.tensor(left.image, pixels * plan.variant.channels)
-            depth = memory.tensor(left.depth, pixels)
-        skipped = SkippedFaces(*memory.tensor(rendered.lists.faces.skipped, 3).tolist())
-    return Images(alpha, image, depth, skipped), Kept(
-        plan, memory, scene, rendered, device, tensors.faces
-    )
+            image = memory.tensor(left.image, *batch, plan.variant.channels)
+            depth = memory.tensor(left.depth, *batch)
+    kept = Kept(plan, memory, scene, rendered, device, tensors.faces, tensors.points.shape)
+    return Images(alpha, image, depth, rendered.skipped), kept
 
 
 def leftovers(kept: Kept, images: Images) -> Leftovers:
@@ -99,10 +101,20 @@ def leftovers(kept: Kept, images: Images) -> Leftovers:
         winner = kept.memory.tensor(left.winner, plan.pixels if color == "hard" else 1)
         if kept.rendered.lease is not None:  # working tensors, which are lent again
             state, winner = state.clone(), winner.clone()
+        _clear_unwritten(state, plan)
     image, depth = images.image, images.depth
     if image is None or depth is None:
         image, depth = state.new_empty(0), state.new_zeros(1)
     return Leftovers(image, depth, state, winner if color == "hard" else torch.zeros_like(winner))
+
+
+def _clear_unwritten(state: Tensor, plan: Plan) -> None:
+    """Fill with zeros what no kernel wrote, see `kernels.types.STATE`: results stay the same."""
+    if plan.backend != "cpu":
+        state[plan.pixels * state_planes(plan.variant.color) :] = 0.0
+        return
+    tiles = state.view(plan.n_tiles, -1)
+    tiles[:, 1:].masked_fill_(tiles[:, :1] == EMPTY, 0.0)
 
 
 def bin_again(plan: Plan, tensors: Tensors, left: Leftovers) -> Kept:
@@ -110,9 +122,10 @@ def bin_again(plan: Plan, tensors: Tensors, left: Leftovers) -> Kept:
     memory = memory_for(tensors.points)
     with launching(tensors.points.device):
         scene = _scene(plan, memory, tensors)
-        left = Leftovers(*(memory.upload(tensor) for tensor in left))
+        left = Leftovers(*(memory.upload(tensor, tensor.numel()) for tensor in left))
         rendered = pipeline.restore(plan, memory, scene, left)
-    return Kept(plan, memory, scene, rendered, tensors.points.device, tensors.faces)
+    points = tensors.points
+    return Kept(plan, memory, scene, rendered, points.device, tensors.faces, points.shape)
 
 
 def _scene(plan: Plan, memory: TorchMemory | CopiedMemory, tensors: Tensors) -> Scene:
@@ -144,9 +157,9 @@ def adjoint(
     kept: Kept, d_alpha: Tensor, d_image: Tensor | None, d_depth: Tensor | None, needs: Needs
 ) -> Gradients:
     """Pull gradients of the images back to the arguments; without colour there is one image."""
-    plan, variant = kept.plan, kept.plan.variant
-    memory = memory_for(d_alpha)
-    with launching(kept.device):
+    plan, variant, device = kept.plan, kept.plan.variant, kept.device
+    memory = kept.memory.again()
+    with launching(device):
         pixels = plan.pixels
         d_a, d_i, d_d = memory.upload(d_alpha, pixels), memory.nothing(1), memory.nothing(1)
         if variant.color != "none" and d_image is not None and d_depth is not None:
@@ -159,19 +172,21 @@ def adjoint(
         found = pipeline.adjoint(
             plan, memory, kept.scene, kept.rendered, d_a, d_i, d_d, needs, lists
         )
-
-        def tensor(array: pipeline.Array | None, *shape: int) -> Tensor | None:
-            return None if array is None else memory.tensor(array, *shape)
-
-        points = tensor(found.points, plan.n_points, 3)
-        attributes = tensor(found.attributes, plan.n_attributes, 3, variant.attributes)
-        background = tensor(found.background, plan.pixels, variant.channels)
-        texels = tensor(found.texels, plan.n_texels, variant.textured)
-        totals = tensor(found.softness, 2)
+        points = attributes = background = texels = totals = None
+        if found.points is not None:
+            points = memory.tensor(found.points, *kept.shape)
+        if found.attributes is not None:
+            attributes = memory.tensor(found.attributes, plan.n_attributes, 3, variant.attributes)
+        if found.background is not None:
+            background = memory.tensor(found.background, pixels, variant.channels)
+        if found.texels is not None:
+            texels = memory.tensor(found.texels, plan.n_texels, variant.textured)
+        if found.softness is not None:
+            totals = memory.tensor(found.softness, 2)
     if background is not None and plan.background_rows == 1:
         background = background.sum(0, keepdim=True)
-    if totals is None:
-        return Gradients(points, attributes, background, texels, (None, None))
-    to_sigma, to_gamma = plan.softness_scales
-    softness = (totals[0] * to_sigma, totals[1] * to_gamma)
+    softness = None
+    if totals is not None:
+        to_sigma, to_gamma = plan.softness_scales
+        softness = (totals[0] * to_sigma, totals[1] * to_gamma)
     return Gradients(points, attributes, background, texels, softness)

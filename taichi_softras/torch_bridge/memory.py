@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any
 
+import numpy as np
 import taichi as ti
 import torch
 from torch import Tensor
@@ -49,6 +50,10 @@ class TorchMemory:
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
         self._dtype, self._device = dtype, device
 
+    def again(self) -> "TorchMemory":
+        """Return memory for another pass over the same: this."""
+        return self
+
     def reals(self, *shape: int) -> Tensor:
         """Return an uninitialised tensor of the rendering's dtype."""
         return self._empty(shape, self._dtype)
@@ -56,6 +61,14 @@ class TorchMemory:
     def results(self, *shape: int) -> Tensor:
         """Return an uninitialised tensor for whoever asked for the rendering."""
         return self.reals(*shape)
+
+    def gradients(self, points: Tensor) -> Tensor:
+        """Return an uninitialised tensor for the gradients of points."""
+        return torch.empty(points.shape, dtype=self._dtype, device=self._device)
+
+    def pictures(self, *shape: int) -> Tensor:
+        """Do so for what kernels take as one long row."""
+        return torch.empty(shape, dtype=self._dtype, device=self._device)
 
     def integers(self, *shape: int) -> Tensor:
         """Return an uninitialised int32 tensor."""
@@ -88,6 +101,10 @@ class TorchMemory:
         """Return one number of an int32 tensor, once everything that writes it has run."""
         return int(array.item() if array.numel() == 1 else array[index])
 
+    def window(self, array: Tensor) -> "_Window":
+        """Return quick access to an int32 tensor."""
+        return _Window(array.numpy() if array.is_cpu else array)
+
     def upload(self, tensor: Tensor, *shape: int) -> Tensor:
         """Return a tensor for kernels, which take it in this shape: itself, if it is contiguous.
 
@@ -101,6 +118,23 @@ class TorchMemory:
     def tensor(self, array: Tensor, *shape: int) -> Tensor:
         """Return the array as a tensor of this shape: itself, unless that is empty."""
         return array if 0 not in shape else array.new_empty(shape)
+
+
+class _Window:
+    """An int32 tensor; one of the CPU as NumPy's array, which takes a quarter of the time."""
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+        self._clear = partial(array.fill, 0) if isinstance(array, np.ndarray) else array.zero_
+
+    def clear(self) -> None:
+        """Fill it with zeros."""
+        self._clear()
+
+    def read(self, n: int) -> list[int]:
+        """Return its first n numbers, once everything that writes them has run."""
+        numbers: list[int] = self._array[:n].tolist()
+        return numbers
 
 
 _tensors = lru_cache(TorchMemory)
@@ -133,6 +167,10 @@ class CopiedMemory(DeviceMemory):
         super().__init__(runtime.taichi_dtype(dtype_name(dtype)))
         self._torch_dtype = dtype
 
+    def again(self) -> "CopiedMemory":
+        """Return memory for another pass, with arrays of its own."""
+        return CopiedMemory(self._torch_dtype)
+
     def upload(self, tensor: Tensor, *shape: int) -> Any:
         """Copy a tensor to an array, of this shape if one is given."""
         plain = tensor.detach().contiguous()
@@ -141,7 +179,8 @@ class CopiedMemory(DeviceMemory):
     def tensor(self, array: Any, *shape: int) -> Tensor:
         """Copy an array's elements to a new tensor."""
         dtype = torch.int32 if array.dtype == ti.i32 else self._torch_dtype
-        target: Tensor = self.download(array, torch.empty(shape, dtype=dtype))
+        target = torch.empty(shape, dtype=dtype)
+        self.download(array, target.view(-1, *array.shape[1:]))
         return target
 
 

@@ -5,6 +5,7 @@ lists between forward and adjoint: the adjoint bins the faces again, and is give
 of each pixel (`state`, `winner`).
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,11 +48,10 @@ def render(
         orthographic,
         [float(getattr(settings, name)) for name in _NUMBERS],
     )
-    counts, batch = SkippedFaces(*skipped.unbind()), (inputs.views.shape[0], *inputs.size)
+    counts = SkippedFaces(*skipped.unbind())
     if settings.color == "none":
-        return alpha.reshape(batch), None, None, counts
-    image = image.reshape(*batch, inputs.channels)
-    return alpha.reshape(batch), image, depth.reshape(batch), counts
+        return alpha, None, None, counts
+    return alpha, image, depth, counts
 
 
 _CHOICES = ("distance", "alpha", "color", "clip", "cull", "unseen")
@@ -115,7 +115,7 @@ def rasterize(
     orthographic: bool,
     numbers: list[float],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return alpha [P], image [P * C], depth [P], state, winner [P], skipped [3]."""
+    """Return alpha, image, depth, state, winner [P], skipped [3]; without colour short ones."""
     options = (size, choices, lookup, perspective_correct, orthographic, numbers)
     tensors = (corners, attributes, background, texels, sigma, gamma, views, table)
     images, kept = launch.forward(_plan(tensors, options), _tensors(tensors))
@@ -137,14 +137,14 @@ def _(
     choices: str,
     *_: Any,
 ) -> tuple[Tensor, ...]:
-    pixels = views.shape[0] * size[0] * size[1]
-    color = choices.split()[2]
+    batch, color = (views.shape[0], *size), choices.split()[2]
+    colored = color != "none"
     return (
-        corners.new_empty(pixels),
-        corners.new_empty(pixels * background.shape[-1] if color != "none" else 0),
-        corners.new_empty(pixels if color != "none" else 1),
+        corners.new_empty(batch),
+        corners.new_empty(*batch, background.shape[-1]) if colored else corners.new_empty(0),
+        corners.new_empty(batch if colored else 1),
         corners.new_empty(state_numbers(views.shape[0], size, color)),
-        views.new_empty(pixels if color == "hard" else 1),
+        views.new_empty(math.prod(batch) if color == "hard" else 1),
         views.new_empty(3),
     )
 
@@ -183,9 +183,8 @@ def rasterize_adjoint(
     needs = Needs(needed[0], needed[1], needed[2], any(needed[4:]), needed[3])
     found = launch.adjoint(kept, d_alpha, d_image, d_depth, needs)
     d_corners = None if found.points is None else found.points.reshape(-1, 3, 3)
-    gradients = (
-        d_corners, found.attributes, found.background, found.texels, *found.softness
-    )  # fmt: skip
+    softness = found.softness or (None, None)
+    gradients = (d_corners, found.attributes, found.background, found.texels, *softness)
     like = tensors[: len(gradients)]
     results = [
         t.new_empty(0) if not wanted else torch.zeros_like(t) if g is None else g.to(t)

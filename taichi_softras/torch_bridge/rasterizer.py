@@ -148,36 +148,36 @@ class _Rasterize(torch.autograd.Function):
         faces: Tensor | None,
         frame: Frame,
     ) -> Drawn:
-        plan, batch = frame.plan, frame.plan.batch
+        plan = frame.plan
         tensors = launch.Tensors(
             points, attributes, frame.views, background, texels, frame.table, faces
         )
         images, ctx.kept = launch.forward(plan, tensors)
-        # Aliases: results that autograd owns must not be reached from what they keep alive.
-        alpha, image, depth = images.alpha.view(batch).detach(), images.image, images.depth
+        alpha, image, depth = images.alpha, images.image, images.depth
         if image is not None and depth is not None:
-            image = image.view(*batch, plan.variant.channels).detach()
-            depth = depth.view(batch).detach()
+            # Aliases: results that autograd owns must not be reached from what they keep alive.
+            image, depth = image.detach(), depth.detach()
         # Autograd then notices if what the adjoint reads is changed in between.
         read: tuple[Tensor | None, ...] = (faces, image, depth)
         if plan.variant.attributes:
             read = (attributes, texels, *read)
-        ctx.save_for_backward(*read)
-        ctx.softness = [v.detach() if isinstance(v, Tensor) else None for v in (sigma, gamma)]
-        ctx.shape = points.shape
+        if faces is not None or image is not None:
+            ctx.save_for_backward(*read)
+        ctx.softness = None
+        if isinstance(sigma, Tensor) or isinstance(gamma, Tensor):
+            ctx.softness = [v.detach() if isinstance(v, Tensor) else None for v in (sigma, gamma)]
         return alpha, image, depth, images.skipped
 
     @staticmethod
     def backward(ctx: Any, *d_outputs: Tensor) -> tuple[Tensor | None, ...]:
         _ = ctx.saved_tensors
-        pull_back = partial(_pull_back, ctx.kept, ctx.shape, ctx.softness, ctx.needs_input_grad)
+        pull_back = partial(_pull_back, ctx.kept, ctx.softness, ctx.needs_input_grad)
         return (*first_only(pull_back, *d_outputs[:3]), None, None)
 
 
 def _pull_back(
     kept: launch.Kept,
-    shape: torch.Size,
-    softness: list[Tensor | None],
+    softness: list[Tensor | None] | None,
     needed: tuple[bool, ...],
     d_alpha: Tensor,
     d_image: Tensor | None,
@@ -187,9 +187,10 @@ def _pull_back(
     points, attributes, background, texels, sigma, gamma = needed[:6]
     needs = Needs(points, attributes, background, sigma or gamma, texels)
     found = launch.adjoint(kept, d_alpha, d_image, d_depth, needs)
-    d_softness = [
-        total.to(like) if total is not None and like is not None and wanted else None
-        for total, like, wanted in zip(found.softness, softness, (sigma, gamma), strict=True)
-    ]
-    d_points = None if found.points is None else found.points.view(shape)
-    return d_points, found.attributes, found.background, found.texels, *d_softness
+    d_softness: list[Tensor | None] = [None, None]
+    if found.softness is not None and softness is not None:
+        d_softness = [
+            total.to(like) if like is not None and wanted else None
+            for total, like, wanted in zip(found.softness, softness, (sigma, gamma), strict=True)
+        ]
+    return found.points, found.attributes, found.background, found.texels, *d_softness

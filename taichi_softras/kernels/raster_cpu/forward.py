@@ -86,11 +86,9 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
         capacity: ti.i32,
         records: array(dtype, 2),
         boxes: array(ti.i32, 2),
-        skipped: array(ti.i32, 1),
         face_start: array(ti.i32, 1),
         chunk_next: array(ti.i32, 1),
         tile_start: array(ti.i32, 1),
-        total_entries: array(ti.i32, 1),
         entries: array(ti.i32, 2),
         n_workers: ti.i32,
         progress: array(
@@ -124,9 +122,8 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
                 listed = list_faces(
                     points, faces, n_vertices, attributes, views, n_views, n_faces, channels_in,
                     real_height, real_width, reach, tile_rows, tile_columns, first_tile_row,
-                    end_tile_row, n_chunks, begin, capacity, records, boxes, skipped, face_start,
-                    chunk_next, tile_start, total_entries, entries, me, n_workers,
-                    progress,
+                    end_tile_row, n_chunks, begin, capacity, records, boxes, face_start,
+                    chunk_next, tile_start, entries, me, n_workers, progress,
                 )  # fmt: skip
                 # Here, because each tile would fill them with zeros first.
                 px = ti.Vector.zero(variant.position_dtype, ACROSS * BLOCK)
