@@ -10,6 +10,7 @@ from collections import defaultdict
 from functools import cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import taichi as ti
 
 Array = Any
@@ -63,8 +64,9 @@ def n_arrays() -> int:
 
 
 class _Window(NamedTuple):
-    """An int32 array."""
+    """An int32 array of some memory."""
 
+    memory: "DeviceMemory"
     array: Array
 
     def clear(self) -> None:
@@ -73,7 +75,8 @@ class _Window(NamedTuple):
 
     def read(self, n: int) -> list[int]:
         """Return its first n numbers, once everything that writes them has run."""
-        return [int(self.array[i]) for i in range(n)]
+        numbers: list[int] = self.memory.download(self.array, np.empty(n, np.int32)).tolist()
+        return numbers
 
 
 class DeviceMemory:
@@ -137,7 +140,7 @@ class DeviceMemory:
 
     def window(self, array: Array) -> "_Window":
         """Return access to an int32 array."""
-        return _Window(array)
+        return _Window(self, array)
 
     def upload(self, source: Any) -> Array:
         """Copy a contiguous torch tensor or NumPy array of one to three axes to the device."""

@@ -9,7 +9,7 @@ from renderings import one_rendering
 from soups import Options, soup
 
 from taichi_softras import rasterize
-from taichi_softras.pipeline import leases
+from taichi_softras.pipeline import leases, workspace
 from taichi_softras.torch_bridge import launch
 
 pytestmark = [pytest.mark.usefixtures("arch"), pytest.mark.xdist_group("float32")]
@@ -73,6 +73,33 @@ def test_numbers_of_the_last_rendering_are_forgotten(waiting):
             assert torch.equal(a, b)
         del out
     assert len(waiting) == 1
+
+
+def test_slots_stay_while_they_are_few(waiting, monkeypatch):
+    corners, attributes = triangles(faces=12)
+    small = (corners * torch.tensor([0.1, 0.1, 1.0])).detach().requires_grad_()
+    sharp = Options().settings(sigma=1e-5, gamma=0.1)
+
+    def pulled(points):
+        out = rasterize(points, attributes, size=64, settings=sharp)
+        return torch.autograd.grad(out.image.square().sum(), points)[0]
+
+    wanted, needed = [], []
+    for points in (small, corners):
+        waiting.clear()
+        wanted.append(pulled(points))
+        needed.append(waiting[0].n_entries)
+    assert 4 * needed[0] < needed[1]
+    width = 18  # x, y and depth of three corners, and their three colours
+    monkeypatch.setattr(workspace, "MOST_SLOT_NUMBERS", 2 * needed[0] * width)
+    waiting.clear()
+    stayed = []
+    for which in (0, 1, 0, 0, 0, 1, 1, 0, 0):
+        assert torch.equal(pulled((small, corners)[which]), wanted[which])
+        (one,) = waiting
+        stayed.append(one._own_slots)
+    assert stayed[:2] == [True, False]
+    assert True in stayed[2:]
 
 
 @pytest.mark.parametrize("color", ["softmax", "hard"])

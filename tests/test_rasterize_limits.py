@@ -8,6 +8,7 @@ import torch
 from soups import Options, soup
 
 from taichi_softras import RasterSettings, rasterize, reference
+from taichi_softras.errors import ArgumentError
 
 pytestmark = [pytest.mark.usefixtures("arch"), pytest.mark.xdist_group("float64")]
 
@@ -245,3 +246,34 @@ def test_no_face_at_all_leaves_the_background(arch):
     assert gradients[0].shape == corners.shape
     assert gradients[1].shape == attributes.shape
     assert gradients[2].tolist() == [162.0, 162.0]
+
+
+@pytest.mark.parametrize("color", ["softmax", "hard", "none"])
+@pytest.mark.parametrize("rows", ["one", "image"])
+def test_tiles_without_faces_pull_back_what_they_show(arch, color, rows):
+    size, views = (40, 57), 2  # whole tiles and parts of some, most of them empty
+    rng = torch.Generator().manual_seed(4)
+    triangles = soup(8, 5, views=views, spread=0.3)
+    corners = triangles.corners * torch.tensor([0.4, 0.4, 1.0], dtype=torch.float64)
+    weights = [torch.rand(views, *size, n, dtype=torch.float64, generator=rng) for n in (3, 1, 1)]
+    behind = torch.rand(*((views, *size) if rows == "image" else ()), 3, dtype=torch.float64)
+    found = []
+    for draw in (rasterize, reference.rasterize):
+        given = [t.clone().requires_grad_() for t in (corners, triangles.attributes, behind)]
+        softness = [torch.tensor(v, requires_grad=True) for v in (1e-3, 0.05)]
+        settings = Options(color=color).settings(sigma=softness[0], gamma=softness[1])
+        out = draw(*given[:2], size=size, settings=settings, background=given[2])
+        assert (out.alpha == 0.0).sum() > 2000
+        loss = (out.alpha * weights[1][..., 0]).sum()
+        if color != "none":
+            loss = loss + (out.image * weights[0]).sum() + (out.depth * weights[2][..., 0]).sum()
+        found.append(torch.autograd.grad(loss, (*given, *softness), materialize_grads=True))
+    for mine, wanted in zip(*found, strict=True):
+        assert (mine - wanted).abs().max() <= 1e-9 * (1.0 + wanted.abs().max())
+
+
+def test_more_numbers_than_there_are_places_are_refused():
+    corners = torch.zeros(1, 1, 3, 3)
+    for color, size in (("none", (2**15, 2**15 + 1)), ("softmax", (2**15, 10923))):
+        with pytest.raises(ArgumentError, match=f"`size` {size[0]} x {size[1]} with 1 views"):
+            rasterize(corners, size=size, settings=RasterSettings(color=color))

@@ -40,7 +40,6 @@ def test_tensors_are_used_in_place_where_taichi_runs_on_their_device(arch):
         (given.background, scene.background),
         (given.views, scene.views),
         (images.image, rendered.left.image),
-        (images.alpha, rendered.alpha),
         (images.depth, rendered.left.depth),
     ):
         assert mine.data_ptr() == used.data_ptr()

@@ -61,12 +61,17 @@ def state_planes(color: str) -> int:
 
 
 class FragmentFunctions(NamedTuple):
-    """The functions of one variant."""
+    """The functions of one variant.
 
+    `place` and `blend` are the halves of `blend_in`, `locate` and `pull` those of its adjoint.
+    """
+
+    locate: Any
     place: Any
     blend: Any
     blend_in: Any
     weigh: Any
+    pull: Any
     blend_in_adjoint: Any
 
 
@@ -313,11 +318,12 @@ def fragment_functions(
         return weight, u0, u1, u2
 
     @ti.func
-    def blend_in_adjoint(
-        p, face, reference, inverse_total, chosen, g_alpha, g_depth, g_mean, g0, g1, g2,
+    def pull(
+        w0, w1, w2, inside, edge, t, n_x, n_y, measure, face,
+        reference, inverse_total, chosen, g_alpha, g_depth, g_mean, g0, g1, g2,
         seen, inverse_sigma, reach2, tau, inverse_tau, near, far,
     ):  # fmt: skip
-        """Pull a pixel's gradients back to one face.
+        """Pull a pixel's gradients back to one face; what comes before `face` is of `locate`.
 
         Of the pixel: `reference` is its final reference depth, `inverse_total` 1 / sum of its
         softmax weights, `chosen` whether it shows this face (hard colour), `g_alpha` dL/d(alpha),
@@ -333,7 +339,6 @@ def fragment_functions(
             off, and this one keeps the sum, which is gamma's, from cancelling.
         """
         zero = ti.cast(0.0, dtype)
-        w0, w1, w2, inside, edge, t, n_x, n_y, measure = locate(p, face)
         kept, x, full, gap, scale = cover(inside, measure, inverse_sigma, reach2)
         d_x, weight, d_logit_depth = zero, zero, zero
         if ti.static(alpha == "prod"):
@@ -377,4 +382,18 @@ def fragment_functions(
             weight, u0, u1, u2, d_x * x, d_logit_depth,
         )  # fmt: skip
 
-    return FragmentFunctions(place, blend, blend_in, weigh, blend_in_adjoint)
+    @ti.func
+    def blend_in_adjoint(
+        p, face, reference, inverse_total, chosen, g_alpha, g_depth, g_mean, g0, g1, g2,
+        seen, inverse_sigma, reach2, tau, inverse_tau, near, far,
+    ):  # fmt: skip
+        """Do both; returns what `pull` does."""
+        w0, w1, w2, inside, edge, t, n_x, n_y, measure = locate(p, face)
+        d0, d1, d2, d3, d4, d5, d_z0, d_z1, d_z2, weight, u0, u1, u2, d_sigma, d_gamma = pull(
+            w0, w1, w2, inside, edge, t, n_x, n_y, measure, face,
+            reference, inverse_total, chosen, g_alpha, g_depth, g_mean, g0, g1, g2,
+            seen, inverse_sigma, reach2, tau, inverse_tau, near, far,
+        )  # fmt: skip
+        return d0, d1, d2, d3, d4, d5, d_z0, d_z1, d_z2, weight, u0, u1, u2, d_sigma, d_gamma
+
+    return FragmentFunctions(locate, place, blend, blend_in, weigh, pull, blend_in_adjoint)

@@ -25,7 +25,7 @@ BLOCK = 64
 def forward_kernel(variant: Variant) -> Any:
     """Return the kernel that renders all tiles of all views."""
     dtype, channels, alpha, color = variant.dtype, variant.channels, variant.alpha, variant.color
-    _, _, blend_in, _, _ = fragment_functions(variant)
+    blend_in = fragment_functions(variant).blend_in
     attributes_in, textured = variant.attributes, variant.textured
     color_of, _, _ = texture_functions(dtype, variant.lookup, channels, textured, unroll=True)
     # The nearest fragment is searched from beyond any depth.
@@ -197,7 +197,8 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
     """
     dtype, channels, color = variant.dtype, variant.channels, variant.color
     attributes_in, textured = variant.attributes, variant.textured
-    _, _, _, weigh, blend_in_adjoint = fragment_functions(variant)
+    functions = fragment_functions(variant)
+    weigh, blend_in_adjoint = functions.weigh, functions.blend_in_adjoint
     _, color_adjoint, _ = texture_functions(dtype, variant.lookup, channels, textured, unroll=True)
     width_slot = variant.slot_width
 
@@ -325,7 +326,7 @@ def texel_kernel(variant: Variant) -> Any:
     """Return the kernel that adds up gradients of texels, one (entry, pixel) a thread."""
     dtype, channels, color = variant.dtype, variant.channels, variant.color
     attributes_in = variant.attributes
-    _, _, _, weigh, _ = fragment_functions(variant)
+    weigh = fragment_functions(variant).weigh
     _, _, add_to_texels = texture_functions(
         dtype, variant.lookup, channels, variant.textured, unroll=True
     )

@@ -43,8 +43,14 @@ def adjoint_kernel(
     """
     dtype, channels, color = variant.dtype, variant.channels, variant.color
     attributes_in, textured = variant.attributes, variant.textured
-    _, _, _, weigh, blend_in_adjoint = fragment_functions(variant)
-    _, _, _, _, outline_adjoint = outline_functions(variant)
+    functions, outline = fragment_functions(variant), outline_functions(variant)
+    weigh, pull, pull_outline = functions.weigh, functions.pull, outline.pull
+    # What silhouettes need barycentric coordinates for.
+    barycentric = variant.distance == "barycentric"
+    keeps_weights = barycentric or color != "none"
+    if_weighted = PIXELS if keeps_weights else 1
+    locate_blocks = _locating_function(functions.locate, keeps_weights)
+    locate_outlines = _locating_function(outline.locate, barycentric)
     _, color_adjoint, add_to_texels = texture_functions(
         dtype, variant.lookup, channels, textured, unroll=False
     )
@@ -117,6 +123,15 @@ def adjoint_kernel(
                 # Of eight pixels: the weight, u0, u1, u2, what is seen; dL/d(attributes).
                 lanes = [ti.Vector.zero(dtype, BLOCK) for _ in ti.static(range(5))]
                 d_here = [ti.Vector.zero(dtype, BLOCK) for _ in ti.static(range(attributes_in))]
+                # Of the face at hand, see `locate`.
+                edge = ti.Vector.zero(ti.i32, PIXELS)
+                side = ti.Vector.zero(dtype, PIXELS)
+                t = ti.Vector.zero(dtype, PIXELS)
+                n_x = ti.Vector.zero(dtype, PIXELS)
+                n_y = ti.Vector.zero(dtype, PIXELS)
+                w0 = ti.Vector.zero(dtype, if_weighted)
+                w1 = ti.Vector.zero(dtype, if_weighted)
+                w2 = ti.Vector.zero(dtype, if_weighted)
                 while True:
                     work = next_task(progress, DRAW, me, n_workers, n_tiles)
                     if work == n_tiles:
@@ -162,7 +177,9 @@ def adjoint_kernel(
                         live, hidden = entries[entry, 2], 0
                         if ti.static(color == "softmax"):
                             hidden = hidden_blocks(limits, face.z) | ~colored
+                        # Two loops, so that the processor sees more of independent blocks.
                         left = live & colored & ~hidden
+                        locate_blocks(left, face, px, py, edge, side, t, n_x, n_y, w0, w1, w2)
                         while left != 0:
                             # Masked, so that LLVM knows that the sums below cannot wrap.
                             block = first_block(left) & (BLOCKS - 1)
@@ -211,15 +228,17 @@ def adjoint_kernel(
                                         d_here[a][lane] = pulled[a]
                             for lane in range(BLOCK):
                                 i = block * BLOCK + lane
-                                p = ti.Vector([px[block_column + lane], py[block_row + lane]])
                                 behind, share, chosen = zero, zero, False
                                 to_depth, to_all = zero, zero
+                                v0, v1, v2 = zero, zero, zero
                                 if ti.static(color == "softmax"):
                                     behind, share = reference[i], inverse_total[i]
                                 if ti.static(color == "hard"):
                                     chosen = nearest[i] == n
                                 if ti.static(color != "none"):
                                     to_depth, to_all = g_depth[i], g_mean[i]
+                                if ti.static(keeps_weights):
+                                    v0, v1, v2 = w0[i], w1[i], w2[i]
                                 # g_k: the image gradient along the attributes of corner k.
                                 g0, g1, g2, seen = zero, zero, zero, lanes[4][lane]
                                 d_value = [
@@ -236,8 +255,10 @@ def adjoint_kernel(
                                 (
                                     d0, d1, d2, d3, d4, d5, d_z0, d_z1, d_z2,
                                     weight, u0, u1, u2, d_sigma, d_gamma,
-                                ) = blend_in_adjoint(
-                                    p, face, behind, share, chosen, g_alpha[i], to_depth, to_all,
+                                ) = pull(
+                                    v0, v1, v2, side[i] >= 0.0, edge[i], t[i], n_x[i], n_y[i],
+                                    ti.abs(side[i]), face, behind, share, chosen, g_alpha[i],
+                                    to_depth, to_all,
                                     g0, g1, g2, seen,
                                     inverse_sigma, reach2, tau, inverse_tau, near, far,
                                 )  # fmt: skip
@@ -263,19 +284,22 @@ def adjoint_kernel(
                                     to_gamma += d_gamma
                         if ti.static(color == "softmax"):
                             left = live & hidden & outlined
+                            locate_outlines(left, face, px, py, edge, side, t, n_x, n_y, w0, w1, w2)
                             while left != 0:
-                                # Masked, so that LLVM knows that the sums below cannot wrap.
                                 block = first_block(left) & (BLOCKS - 1)
                                 left &= left - 1
-                                block_column, block_row = lanes_of(block)
                                 for lane in range(BLOCK):
                                     i = block * BLOCK + lane
-                                    p = ti.Vector([px[block_column + lane], py[block_row + lane]])
+                                    v0, v1, v2 = zero, zero, zero
+                                    if ti.static(barycentric):
+                                        v0, v1, v2 = w0[i], w1[i], w2[i]
                                     (
                                         d0, d1, d2, d3, d4, d5, _z0, _z1, _z2,
                                         _w, _u0, _u1, _u2, d_sigma, _g,
-                                    ) = outline_adjoint(
-                                        p, face, zero, zero, False, g_alpha[i],
+                                    ) = pull_outline(
+                                        v0, v1, v2, side[i] >= 0.0, edge[i], t[i],
+                                        n_x[i], n_y[i], ti.abs(side[i]), face, zero, zero, False,
+                                        g_alpha[i],
                                         zero, zero, zero, zero, zero, zero,
                                         inverse_sigma, reach2, tau, inverse_tau, near, far,
                                     )  # fmt: skip
@@ -304,3 +328,30 @@ def adjoint_kernel(
                 )  # fmt: skip
 
     return adjoint
+
+
+def _locating_function(locate: Any, keeps_weights: bool) -> Any:
+    """Return the function that does `locate` for all pixels of some blocks."""
+
+    @ti.func
+    def locate_blocks(
+        blocks, face, px: ti.template(), py: ti.template(), edge: ti.template(),
+        side: ti.template(), t: ti.template(), n_x: ti.template(), n_y: ti.template(),
+        w0: ti.template(), w1: ti.template(), w2: ti.template(),
+    ):  # fmt: skip
+        left = blocks
+        while left != 0:
+            block = first_block(left) & (BLOCKS - 1)
+            left &= left - 1
+            block_column, block_row = lanes_of(block)
+            for lane in range(BLOCK):
+                i = block * BLOCK + lane
+                p = ti.Vector([px[block_column + lane], py[block_row + lane]])
+                v0, v1, v2, inside, e, s, x, y, measure = locate(p, face)
+                # In one number; outside it is never 0.
+                side[i] = ti.select(inside, measure, -1e-37 - measure)
+                edge[i], t[i], n_x[i], n_y[i] = e, s, x, y
+                if ti.static(keeps_weights):
+                    w0[i], w1[i], w2[i] = v0, v1, v2
+
+    return locate_blocks

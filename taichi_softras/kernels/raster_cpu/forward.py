@@ -50,7 +50,8 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
     """
     list_faces = listing_function(variant.dtype, variant.distance, cull, variant.shows != "")
     dtype, channels, alpha, color = variant.dtype, variant.channels, variant.alpha, variant.color
-    place, blend, _, _, _ = fragment_functions(variant)
+    functions = fragment_functions(variant)
+    place, blend = functions.place, functions.blend
     attributes_in, textured = variant.attributes, variant.textured
     color_of, _, _ = texture_functions(dtype, variant.lookup, channels, textured, unroll=False)
     # The nearest fragment is searched from beyond any depth.
@@ -60,9 +61,38 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
     write, write_background, _ = pixel_functions(variant)
     # A pixel's silhouette number where no face is.
     nothing = 1.0 if alpha == "prod" else 0.0
-    _, _, blend_outline, _, _ = outline_functions(variant)
+    blend_outline = outline_functions(variant).blend_in
     # This many taus behind the reference depth a face has no weight.
     sight = vanishing(dtype) + 1.0
+
+    @ti.func
+    def begin_tile(
+        tile, width, far, background_depth, background: ti.template(), background_rows,
+        silhouette: ti.template(), reference: ti.template(), total: ti.template(),
+        depth_sum: ti.template(), nearest: ti.template(), sums: ti.template(),
+    ):  # fmt: skip
+        """Fill a tile's arrays with what it is without faces."""
+        for i in range(PIXELS):
+            silhouette[i] = nothing
+            if ti.static(color == "softmax"):
+                reference[i] = background_depth
+                total[i] = 1.0
+                depth_sum[i] = far
+            elif ti.static(color == "hard"):
+                reference[i] = beyond
+                nearest[i] = -1
+        if ti.static(channels > 0):
+            if background_rows == 1:
+                for i in range(PIXELS):
+                    for ch in ti.static(range(channels)):
+                        sums[ch][i] = background[0, ch]
+            else:
+                for row in range(tile.rows):
+                    q = tile.first_pixel + row * width
+                    for column in range(tile.columns):
+                        i = pixel_index(row, column)
+                        for ch in ti.static(range(channels)):
+                            sums[ch][i] = background[q + column, ch]
 
     @ti.kernel
     def forward(
@@ -156,28 +186,10 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
                         continue
                     exact = ti.cast(shorter, variant.position_dtype)
                     place_lanes(tile, height, width, exact, px, py)
-                    for i in range(PIXELS):
-                        silhouette[i] = nothing
-                        if ti.static(color == "softmax"):
-                            reference[i] = background_depth
-                            total[i] = 1.0
-                            depth_sum[i] = far
-                        elif ti.static(color == "hard"):
-                            reference[i] = beyond
-                            nearest[i] = -1
-                    if ti.static(channels > 0):
-                        if background_rows == 1:
-                            for i in range(PIXELS):
-                                for ch in ti.static(range(channels)):
-                                    sums[ch][i] = background[0, ch]
-                        else:
-                            for row in range(tile.rows):
-                                q = tile.first_pixel + row * width
-                                for column in range(tile.columns):
-                                    for ch in ti.static(range(channels)):
-                                        sums[ch][pixel_index(row, column)] = background[
-                                            q + column, ch
-                                        ]
+                    begin_tile(
+                        tile, width, far, background_depth, background, background_rows,
+                        silhouette, reference, total, depth_sum, nearest, sums,
+                    )  # fmt: skip
                     zero = ti.cast(0.0, dtype)
                     awake, looked = ALL_BLOCKS, False
                     limits = ti.Vector.zero(dtype, BLOCKS)
