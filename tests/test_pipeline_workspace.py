@@ -81,7 +81,7 @@ def test_slots_stay_while_they_are_few(waiting, monkeypatch):
     sharp = Options().settings(sigma=1e-5, gamma=0.1)
 
     def pulled(points):
-        out = rasterize(points, attributes, size=64, settings=sharp)
+        out = rasterize(points, attributes, size=160, settings=sharp)
         return torch.autograd.grad(out.image.square().sum(), points)[0]
 
     wanted, needed = [], []
@@ -92,6 +92,7 @@ def test_slots_stay_while_they_are_few(waiting, monkeypatch):
     assert 4 * needed[0] < needed[1]
     width = 18  # x, y and depth of three corners, and their three colours
     monkeypatch.setattr(workspace, "MOST_SLOT_NUMBERS", 2 * needed[0] * width)
+    monkeypatch.setattr(workspace, "_rooms", {})
     waiting.clear()
     stayed = []
     for which in (0, 1, 0, 0, 0, 1, 1, 0, 0):

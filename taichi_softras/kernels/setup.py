@@ -172,7 +172,7 @@ def setup_function(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any
         area2 = cross2(p1 - p0, p2 - p0)
         longest2 = ti.max(length2(p1 - p0), length2(p2 - p1), length2(p0 - p2))
         reason = classify(points, rows, attributes, m, channels, area2, longest2)
-        boxes[n, 0], boxes[n, 1], boxes[n, 2], boxes[n, 3] = 0, -1, 0, -1
+        left, right, up, down = 0, -1, 0, -1
         if reason == -1:
             z = ti.Vector([points[rows[0], 2], points[rows[1], 2], points[rows[2], 2]])
             write_record(records, n, p0, p1, p2, area2, z, reach, distance == "barycentric")
@@ -185,10 +185,11 @@ def setup_function(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any
             low -= grow
             high += grow
             shorter = ti.min(height, width)
-            boxes[n, 0], boxes[n, 1] = pixel_range(low[0], high[0], width, shorter)
-            boxes[n, 2], boxes[n, 3] = pixel_range(-high[1], -low[1], height, shorter)
+            left, right = pixel_range(low[0], high[0], width, shorter)
+            up, down = pixel_range(-high[1], -low[1], height, shorter)
         elif reason < CULLED:
             skipped[reason] += 1
+        boxes[n, 0], boxes[n, 1], boxes[n, 2], boxes[n, 3] = left, right, up, down
 
     return set_up
 

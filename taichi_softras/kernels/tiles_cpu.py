@@ -67,10 +67,8 @@ def visit_tiles(
                     # Not `+=`, which would be atomic.
                     chunk_next[t] = entry + 1
                     if filling == 1:
-                        entries[entry, 0], entries[entry, 1] = n, slot
-                        entries[entry, 2] = live_blocks(
-                            records, boxes, n, tile_x, tile_y, height, width
-                        )
+                        live = live_blocks(records, boxes, n, tile_x, tile_y, height, width)
+                        entries[entry, 0], entries[entry, 1], entries[entry, 2] = n, slot, live
                     slot += 1
     return slot
 
