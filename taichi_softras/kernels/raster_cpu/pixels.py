@@ -127,13 +127,14 @@ def pixel_functions(variant: Variant) -> PixelFunctions:
 
     @ti.func
     def read_pixels(
-        count: ti.template(), q, i,
+        count: ti.template(), first_pixel, i,
         nearest: ti.template(), g_alpha: ti.template(), g_depth: ti.template(),
         g_mean: ti.template(), g: ti.template(),
         image: ti.template(), depth_in: ti.template(), winner: ti.template(),
         d_alpha: ti.template(), d_image: ti.template(), d_depth_in: ti.template(),
     ):  # fmt: skip
-        """Load the image's pixels from q on as the tile's from i on."""
+        """Load the image's pixels from `first_pixel` on as the tile's from i on."""
+        q, first = first_pixel & WITHIN, (first_pixel * channels) & WITHIN
         # Lists, so that all is loaded before something is stored.
         d_alphas = [d_alpha[q + k] for k in ti.static(range(count))]
         for k in ti.static(range(count)):
@@ -148,7 +149,6 @@ def pixel_functions(variant: Variant) -> PixelFunctions:
             for k in ti.static(range(count)):
                 g_depth[i + k] = d_depths[k]
             if ti.static(channels > 0):
-                first = q * channels
                 d_colors = [d_image[first + k] for k in ti.static(range(count * channels))]
                 colors = [image[first + k] for k in ti.static(range(count * channels))]
                 for k in ti.static(range(count)):
@@ -179,8 +179,7 @@ def pixel_functions(variant: Variant) -> PixelFunctions:
                 for ch in ti.static(range(channels)):
                     g[ch][i] = 0.0
         for row in range(tile.rows):
-            q = (tile.first_pixel + row * width) & WITHIN
-            i = pixel_index(row, 0)
+            q, i = tile.first_pixel + row * width, pixel_index(row, 0)
             if tile.columns == TILE:
                 for four in range(TILE // WIDTH):
                     read_pixels(
@@ -195,9 +194,9 @@ def pixel_functions(variant: Variant) -> PixelFunctions:
                         nearest, g_alpha, g_depth, g_mean, g, image, depth_in, winner,
                         d_alpha, d_image, d_depth_in,
                     )  # fmt: skip
-        first = (tile.index * (planes * PIXELS)) & WITHIN
+        first = tile.index * (planes * PIXELS)
         for i in range(PIXELS // UNROLLED):
-            here, i8 = first + i * UNROLLED, i * UNROLLED
+            here, i8 = (first + i * UNROLLED) & WITHIN, i * UNROLLED
             if ti.static(alpha == "prod"):
                 clear = [state[here + k] for k in ti.static(range(UNROLLED))]
                 for k in ti.static(range(UNROLLED)):
