@@ -5,7 +5,7 @@ import taichi as ti
 import torch
 
 from taichi_softras import runtime
-from taichi_softras.kernels.phases import await_tasks, counters, finish_task, next_task
+from taichi_softras.kernels.phases import await_tasks, counters, finish_tasks, next_task
 from taichi_softras.kernels.types import TASK, array
 
 pytestmark = pytest.mark.xdist_group("float32")
@@ -30,17 +30,18 @@ def three_phases():
                 i = next_task(progress, 0, worker // TASK, n_workers, N)
                 while i < N:
                     first[i] = 1
-                    finish_task(progress, 0, n_workers)
+                    finish_tasks(progress, 0, n_workers, 1)
                     i = next_task(progress, 0, worker // TASK, n_workers, N)
                 await_tasks(progress, 0, n_workers, N)
-                i = next_task(progress, 1, worker // TASK, n_workers, N)
+                i, done = next_task(progress, 1, worker // TASK, n_workers, N), 0
                 while i < N:
                     s = 0
                     for k in range(i, N):
                         s += first[k]
                     second[i] = 2 * s
-                    finish_task(progress, 1, n_workers)
+                    done += 1
                     i = next_task(progress, 1, worker // TASK, n_workers, N)
+                finish_tasks(progress, 1, n_workers, done)
                 await_tasks(progress, 1, n_workers, N)
                 i = next_task(progress, 2, worker // TASK, n_workers, N)
                 while i < N:

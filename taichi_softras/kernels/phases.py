@@ -47,9 +47,13 @@ def next_task(progress: ti.template(), phase, worker, n_workers, tasks) -> Any:
 
 
 @ti.func
-def finish_task(progress: ti.template(), phase, n_workers) -> Any:
-    """Say that a task is done: what it wrote is there for whoever waits."""
-    return ti.atomic_add(progress[_place(phase, n_workers)], 1)
+def finish_tasks(progress: ti.template(), phase, n_workers, count) -> Any:
+    """Say that so many tasks are done: what they wrote is there for whoever waits.
+
+    All that a worker drew are said at once, when there are no more: the counter is everybody's, and
+    goes from core to core each time.
+    """
+    return ti.atomic_add(progress[_place(phase, n_workers)], count)
 
 
 @ti.func

@@ -11,7 +11,7 @@ from typing import Any
 import taichi as ti
 
 from taichi_softras.kernels.blocks import TILE, TILE_BITS, live_blocks
-from taichi_softras.kernels.phases import await_tasks, finish_task, next_task
+from taichi_softras.kernels.phases import await_tasks, finish_tasks, next_task
 from taichi_softras.kernels.scan import LARGEST
 from taichi_softras.kernels.setup import setup_function
 from taichi_softras.kernels.tiles import reaches_tile
@@ -74,12 +74,11 @@ def visit_tiles(
 
 
 @ti.func
-def scan(
-    n_faces, n_tiles, n_chunks,
-    face_start: ti.template(), tile_start: ti.template(), chunk_next: ti.template(),
+def scan_tiles(
+    n_tiles, n_chunks, tile_start: ti.template(), chunk_next: ti.template(),
     progress: ti.template(),
 ):  # fmt: skip
-    """Turn the counts in `face_start` and `chunk_next` into beginnings, and sum them."""
+    """Turn the counts in `chunk_next` into beginnings of lists, and sum them."""
     running = ti.cast(0, ti.i64)
     for t in range(n_tiles):
         tile_start[t] = ti.cast(running, ti.i32)
@@ -89,6 +88,11 @@ def scan(
             running += count
     tile_start[n_tiles] = ti.cast(running, ti.i32)
     progress[TOTAL] = ti.cast(ti.min(running, LARGEST), ti.i32)
+
+
+@ti.func
+def scan_faces(n_faces, face_start: ti.template()):
+    """Turn the counts in `face_start` into beginnings of slots."""
     slot = 0
     for n in range(n_faces):
         count = face_start[n]
@@ -125,10 +129,12 @@ def listing_function(dtype: Any, distance: str, cull: str, any_depth: bool) -> A
             if filling == 1:
                 fits = progress[TOTAL] <= capacity
             if fits:
+                done = 0
                 while True:
                     task = next_task(progress, 2 * filling, worker, n_workers, n_tasks)
                     if task == n_tasks:
                         break
+                    done += 1
                     b, chunk = task // n_chunks, task % n_chunks
                     counts = chunk * n_tiles + b * tiles_per_view
                     if filling == 0:
@@ -152,15 +158,21 @@ def listing_function(dtype: Any, distance: str, cull: str, any_depth: bool) -> A
                         )  # fmt: skip
                         if filling == 0:
                             face_start[n] = end_slot
-                    finish_task(progress, 2 * filling, n_workers)
+                finish_tasks(progress, 2 * filling, n_workers, done)
                 await_tasks(progress, 2 * filling, n_workers, n_tasks)
                 if filling == 0:
-                    if next_task(progress, 1, worker, n_workers, 1) == 0:
-                        scan(
-                            n_faces, n_tiles, n_chunks, face_start, tile_start, chunk_next, progress
-                        )
-                        finish_task(progress, 1, n_workers)
-                    await_tasks(progress, 1, n_workers, 1)
+                    scanned = 0
+                    while True:
+                        task = next_task(progress, 1, worker, n_workers, 2)
+                        if task == 0:
+                            scan_tiles(n_tiles, n_chunks, tile_start, chunk_next, progress)
+                        elif task == 1:
+                            scan_faces(n_faces, face_start)
+                        else:
+                            break
+                        scanned += 1
+                    finish_tasks(progress, 1, n_workers, scanned)
+                    await_tasks(progress, 1, n_workers, 2)
         return fits
 
     return list_faces

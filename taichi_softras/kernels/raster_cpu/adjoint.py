@@ -19,7 +19,7 @@ from taichi_softras.kernels.blocks import (
     nonzero_blocks_function,
 )
 from taichi_softras.kernels.fragment import Variant, fragment_functions, outline_functions
-from taichi_softras.kernels.phases import finish_task, next_task
+from taichi_softras.kernels.phases import finish_tasks, next_task
 from taichi_softras.kernels.raster_cpu.pixels import pixel_functions
 from taichi_softras.kernels.raster_cpu.sums import DRAW, sums_function
 from taichi_softras.kernels.raster_cpu.tile import array_lengths, place_lanes, place_tile
@@ -132,10 +132,12 @@ def adjoint_kernel(
                 w0 = ti.Vector.zero(dtype, if_weighted)
                 w1 = ti.Vector.zero(dtype, if_weighted)
                 w2 = ti.Vector.zero(dtype, if_weighted)
+                done = 0
                 while True:
                     work = next_task(progress, DRAW, me, n_workers, n_tiles)
                     if work == n_tiles:
                         break
+                    done += 1
                     tile = place_tile(work, tiles_per_band, first_tile_row, height, width)
                     b = tile.view
                     first_entry, end_entry = tile_start[tile.index], tile_start[tile.index + 1]
@@ -143,7 +145,6 @@ def adjoint_kernel(
                         if ti.static(softness):
                             d_softness[work, 0] = 0.0
                             d_softness[work, 1] = 0.0
-                        finish_task(progress, DRAW, n_workers)
                         continue
                     exact = ti.cast(shorter, variant.position_dtype)
                     place_lanes(tile, height, width, exact, px, py)
@@ -320,7 +321,7 @@ def adjoint_kernel(
                     if ti.static(softness):
                         d_softness[work, 0] = to_sigma
                         d_softness[work, 1] = to_gamma
-                    finish_task(progress, DRAW, n_workers)
+                finish_tasks(progress, DRAW, n_workers, done)
                 sum_slots(
                     progress, me, n_workers, n_tiles, n_views, n_faces, n_attributes, face_start,
                     slots, more, d_corners, d_attributes, n_vertices, corner_start, corner_of,

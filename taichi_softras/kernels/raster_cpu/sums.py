@@ -7,7 +7,7 @@ import taichi as ti
 
 from taichi_softras.kernels.fragment import Variant
 from taichi_softras.kernels.gather import gather_functions
-from taichi_softras.kernels.phases import await_tasks, finish_task, next_task
+from taichi_softras.kernels.phases import await_tasks, finish_tasks, next_task
 
 DRAW, FACES, VERTICES = 0, 1, 2
 """Phases of the adjoint."""
@@ -38,10 +38,12 @@ def sums_function(variant: Variant, geometry: bool, attributes_too: bool) -> Any
         """Do a worker's part, once all tiles are done; arguments as of the kernel."""
         if ti.static(geometry or attributes_too):
             await_tasks(progress, DRAW, n_workers, n_tiles)
+            done = 0
             while True:
                 part = next_task(progress, FACES, worker, n_workers, PARTS)
                 if part == PARTS:
                     break
+                done += 1
                 if ti.static(geometry):
                     each = (n_faces + PARTS - 1) // PARTS
                     for n in range(part * each, ti.min((part + 1) * each, n_faces)):
@@ -54,7 +56,7 @@ def sums_function(variant: Variant, geometry: bool, attributes_too: bool) -> Any
                             m, n_attributes, n_sharing, face_start, slots, attributes_in,
                             more, d_attributes,
                         )  # fmt: skip
-                finish_task(progress, FACES, n_workers)
+            finish_tasks(progress, FACES, n_workers, done)
         if ti.static(geometry):
             if n_vertices > 0:
                 await_tasks(progress, FACES, n_workers, PARTS)
