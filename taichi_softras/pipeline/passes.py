@@ -18,13 +18,13 @@ def forward(plan: Plan, memory: Memory, scene: Scene) -> tuple[Array, Rendered]:
     """Render all views; hold `runtime.launch_lock`. Returns alpha, one number a pixel, first."""
     variant, pixels, color = plan.variant, plan.pixels, plan.variant.color
     alpha = memory.pictures(*plan.batch)
-    image, depth = memory.nothing(1), memory.nothing(1)
+    lease = borrow(plan, memory) if plan.backend == "cpu" else None
+    image = depth = memory.nothing(1) if lease is None else lease.workspace.arguments["image"]
     if variant.channels:
         image = memory.pictures(*plan.batch, variant.channels)
     if color != "none":
         depth = memory.pictures(*plan.batch)
-    if plan.backend == "cpu":
-        lease = borrow(plan, memory)
+    if lease is not None:
         space = lease.workspace
         space.draw(plan, scene, alpha, image, depth)
         left = Leftovers(image, depth, space.arguments["state"], space.arguments["winner"])
@@ -70,14 +70,9 @@ def adjoint(
 
     `corner_lists` is needed for points that are vertices.
     """
-    variant, colored = plan.variant, plan.variant.channels > 0
-    needs = Needs(
-        needs.points,
-        needs.attributes and colored,
-        needs.background and colored,
-        needs.softness,
-        needs.texels and variant.textured > 0,
-    )
+    variant = plan.variant
+    if variant.channels == 0:
+        needs = Needs(needs.points, attributes=False, background=False, softness=needs.softness)
     d_corners = d_points = None
     if needs.points:
         d_points = memory.gradients(scene.points)
@@ -92,11 +87,12 @@ def adjoint(
     )
     left, d_images = rendered.left, (d_alpha, d_image, d_depth)
     sums = _begin_texels(plan, memory, scene, d_image) if needs.texels else None
-    (n_lines, *line), tiled = plan.lines, plan.backend == "cpu"
     pull = pull_on_cpu if isinstance(rendered.lists, Workspace) else pull_on_gpu
     pulled = pull(plan, memory, scene, rendered, d_images, sums, needs, found, corner_lists)
+    tiled = plan.backend == "cpu"
     for i, (rows, d_softness) in enumerate(pulled):
         if needs.softness:
+            n_lines, *line = plan.lines
             launch(
                 softness_kernel(variant.dtype, variant.color, tiled),
                 # The background contributes once.
@@ -111,6 +107,7 @@ def adjoint(
             collect_kernel(variant.dtype), plan.n_texels, variant.textured, sums, found.texels
         )  # fmt: skip
     if needs.background:
+        n_lines, *line = plan.lines
         launch(
             background_kernel(variant.dtype, variant.color, tiled),
             n_lines, *line, variant.channels, 1.0 / plan.tau, plan.background_depth,

@@ -161,7 +161,8 @@ def adjoint(
     memory = kept.memory.again()
     with launching(device):
         pixels = plan.pixels
-        d_a, d_i, d_d = memory.upload(d_alpha, pixels), memory.nothing(1), memory.nothing(1)
+        d_a = memory.upload(d_alpha, pixels)
+        d_i = d_d = memory.nothing(1)
         if variant.color != "none" and d_image is not None and d_depth is not None:
             d_i = memory.upload(d_image, pixels * variant.channels)
             d_d = memory.upload(d_depth, pixels)
