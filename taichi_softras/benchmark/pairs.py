@@ -75,8 +75,9 @@ def profile(step: Pass, seconds: float) -> Profile:
         alone = _alone(plan, scene, space)
         with runtime.launching():
             binning = _least(lambda: space.list_faces(plan, scene))
-        # It may have found a quieter moment.
+        # They may have found a quieter moment.
         least["bin_faces"] = min(binning, least["forward"])
+        alone["setup"] = min(alone["setup"], least["bin_faces"])
         least["forward"] -= least["bin_faces"]
     return Profile(_work(rendered), least, alone)
 
