@@ -148,12 +148,11 @@ class Workspace:
         width = self._plan.variant.slot_width
         if self.room * width > MOST_SLOT_NUMBERS:
             given["slots"], self._own_slots = scratch.reals(self.room, width), False
-        else:
+        elif not self._own_slots or self.room > self.arguments.rows("slots"):
             self.arguments.grow("slots", self.room, lambda rows: self._memory.reals(rows, width))
-            if not self._own_slots:
-                self.arguments.keep(slots=self.arguments["slots"])
-                self._own_slots = True
-                self._count_bytes()
+            self.arguments.keep(slots=self.arguments["slots"])
+            self._own_slots = True
+            self._count_bytes()
         pull = self._launches.get(wanted)
         if pull is None:
             kernel = raster_cpu.adjoint_kernel(self._plan.variant, *wanted)
