@@ -11,6 +11,7 @@ from soups import Options, soup
 from taichi_softras import rasterize
 from taichi_softras.pipeline import leases, workspace
 from taichi_softras.torch_bridge import launch
+from taichi_softras.torch_bridge.nearest import nearest_faces
 
 pytestmark = [pytest.mark.usefixtures("arch"), pytest.mark.xdist_group("float32")]
 
@@ -73,6 +74,28 @@ def test_numbers_of_the_last_rendering_are_forgotten(waiting):
             assert torch.equal(a, b)
         del out
     assert len(waiting) == 1
+
+
+def test_nothing_of_longer_arrays_is_passed_on(waiting, monkeypatch):
+    monkeypatch.setattr(leases, "MOST_KINDS", 1)
+    corners, attributes = triangles()
+    sizes = [(64, 64), (50, 50), (17, 20), (33, 33)]
+    wanted = []
+    for size in sizes:
+        waiting.clear()
+        wanted.append(nearest_faces(corners, size=size, settings=SETTINGS))
+    waiting.clear()
+    for size, nearest in zip(sizes, wanted, strict=True):
+        assert torch.equal(nearest_faces(corners, size=size, settings=SETTINGS), nearest)
+
+    def score(corners, size):
+        return rasterize(corners, attributes, size=size, settings=SETTINGS).image.square().sum()
+
+    compiled = torch.compile(score, fullgraph=True, backend="aot_eager")
+    for size in sizes:
+        (mine,) = torch.autograd.grad(compiled(corners, size), corners)
+        (eager,) = torch.autograd.grad(score(corners, size), corners)
+        torch.testing.assert_close(mine, eager, rtol=1e-4, atol=1e-4)
 
 
 def test_slots_stay_while_they_are_few(waiting, monkeypatch):

@@ -99,8 +99,11 @@ def leftovers(kept: Kept, images: Images) -> Leftovers:
     with launching(kept.device):
         state = kept.memory.tensor(left.state, plan.state_numbers)
         winner = kept.memory.tensor(left.winner, plan.pixels if color == "hard" else 1)
-        if kept.rendered.lease is not None:  # working tensors, which are lent again
-            state, winner = state.clone(), winner.clone()
+        if (
+            kept.rendered.lease is not None
+        ):  # working tensors, which are lent again, and may be long
+            state = state[: plan.state_numbers].clone()
+            winner = winner[: plan.pixels if color == "hard" else 1].clone()
         _clear_unwritten(state, plan)
     image, depth = images.image, images.depth
     if image is None or depth is None:
