@@ -103,12 +103,8 @@ class DeviceMemory:
     def zeros(self, n: int) -> Array:
         """Return n int32 zeros."""
         array = self.integers(n)
-        self.clear(array)
-        return array
-
-    def clear(self, array: Array) -> None:
-        """Fill an int32 array with zeros."""
         array.fill(0)
+        return array
 
     def results(self, *shape: int) -> Array:
         """Return an uninitialised array of reals for what is copied to the caller."""

@@ -78,9 +78,6 @@ class Memory(Protocol):
     def window(self, array: Array) -> "Window":
         """Return quick access to an int32 array."""
 
-    def clear(self, array: Array) -> None:
-        """Fill an int32 array with zeros."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:

@@ -81,10 +81,6 @@ class TorchMemory:
         """Return n int32 zeros to work with."""
         return self.integers(n).zero_()
 
-    def clear(self, array: Tensor) -> None:
-        """Fill a working tensor with zeros."""
-        array.zero_()
-
     def nothing(self, ndim: int, *, integers: bool = False) -> Tensor:
         """Return a tensor that kernels take and do not touch, the same one each time."""
         return _nothing(ndim, torch.int32 if integers else self._dtype, self._device)
