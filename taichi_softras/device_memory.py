@@ -64,18 +64,20 @@ def n_arrays() -> int:
 
 
 class _Window(NamedTuple):
-    """An int32 array of some memory."""
+    """An int32 array of some memory, and how many of its numbers are read."""
 
     memory: "DeviceMemory"
     array: Array
+    first: int
 
     def clear(self) -> None:
         """Fill it with zeros."""
         self.array.fill(0)
 
-    def read(self, n: int) -> list[int]:
-        """Return its first n numbers, once everything that writes them has run."""
-        numbers: list[int] = self.memory.download(self.array, np.empty(n, np.int32)).tolist()
+    def read(self) -> list[int]:
+        """Return its first numbers, once everything that writes them has run."""
+        target = np.empty(self.first, np.int32)
+        numbers: list[int] = self.memory.download(self.array, target).tolist()
         return numbers
 
 
@@ -134,9 +136,9 @@ class DeviceMemory:
         """Return one number of an int32 array, once everything that writes it has run."""
         return int(array[index])
 
-    def window(self, array: Array) -> "_Window":
+    def window(self, array: Array, first: int) -> "_Window":
         """Return access to an int32 array."""
-        return _Window(self, array)
+        return _Window(self, array, first)
 
     def upload(self, source: Any) -> Array:
         """Copy a contiguous torch tensor or NumPy array of one to three axes to the device."""

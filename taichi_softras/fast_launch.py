@@ -24,6 +24,12 @@ from taichi.types.ndarray_type import NdarrayType
 KNOWN_VERSIONS = ((1, 7, 4),)
 """Taichi versions whose `Kernel.launch_kernel` does what `_Context.launch` does."""
 
+UNUSED = int
+"""Annotation of what a kernel has no use for: a number, and a `Launch` gives it 0.
+
+Taichi takes half a microsecond for an array in every launch, and kernels have two dozen.
+"""
+
 _CPUS = (ti.x64, ti.arm64)
 
 _TORCH_NAMES = {ti.f32: "torch.float32", ti.f64: "torch.float64", ti.i32: "torch.int32"}
@@ -51,8 +57,9 @@ class Launch:
     def __init__(self, kernel: Callable[..., None], **kept: Any) -> None:
         """Take arguments by the names of the kernel's parameters."""
         self.kernel, self._kept = kernel, kept
-        self._places = _places(kernel)
+        self._places, self._unused = _places(kernel)
         self.parameters = self._places.keys()
+        """Names of those that the kernel has use for."""
         self._context: _Context | None = None
 
     def keep(self, **kept: Any) -> None:
@@ -69,19 +76,24 @@ class Launch:
         context = self._context
         if context is None or not context.is_current():
             context = _Context(self.kernel)
-            self._context = context if context.hold(self._placed(self._kept)) else None
+            held = [*self._placed(self._kept), *((i, 0) for i in self._unused)]
+            self._context = context if context.hold(held) else None
         if self._context is None or not context.start(self._placed(given)):
-            arguments = self._kept | given
-            _call(self.kernel, [arguments[name] for name in self._places])
+            arguments = self._placed(self._kept | given)
+            all_ = dict(arguments) | dict.fromkeys(self._unused, 0)
+            _call(self.kernel, [all_[i] for i in range(len(all_))])
 
-    def _placed(self, arguments: dict[str, Any]) -> Iterator[tuple[int, Any]]:
+    def _placed(self, arguments: dict[str, Any]) -> list[tuple[int, Any]]:
         places = self._places
-        return ((places[name], value) for name, value in arguments.items())
+        return [(places[name], value) for name, value in arguments.items()]
 
 
 @cache
-def _places(kernel: Callable[..., None]) -> dict[str, int]:
-    return {name: i for i, name in enumerate(inspect.signature(kernel).parameters)}
+def _places(kernel: Callable[..., None]) -> tuple[dict[str, int], list[int]]:
+    """Return where the parameters are by name, and where those are that are annotated UNUSED."""
+    parameters = list(enumerate(inspect.signature(kernel).parameters.items()))
+    unused = [i for i, (_, parameter) in parameters if parameter.annotation is UNUSED]
+    return {name: i for i, (name, _) in parameters if i not in unused}, unused
 
 
 def _call(kernel: Callable[..., None], arguments: Any) -> None:
@@ -183,7 +195,9 @@ class _Context:
             return False
         if self._code is None or expected not in (None, len(self._held)):
             return False
-        if not (self.set(self._again.items()) and self.set(arguments)):
+        if self._again and not self.set(self._again.items()):
+            return False
+        if not self.set(arguments):
             return False
         self._program.launch_kernel(self._code, self._context)
         return True
@@ -206,7 +220,10 @@ class _Context:
         if self._code is None:
             return False
         held = self._held
-        return all(value is held[i] or self._set(i, value) for i, value in arguments)
+        for i, value in arguments:  # noqa: SIM110 - a generator takes longer than what it does
+            if value is not held[i] and not self._set(i, value):
+                return False
+        return True
 
     def _set(self, i: int, value: Any) -> bool:
         place, number, torch_name, ndim, dtype = self._wanted[i]
@@ -232,11 +249,10 @@ class _Context:
         shape = value.shape
         if len(shape) < ndim or not value.is_cpu or not value.is_contiguous():
             return False
-        if len(shape) > ndim:
-            shape = _rows(shape, ndim)
         now = (value.data_ptr(), shape)
         if now != self._held[i]:
-            self._context.set_arg_external_array_with_shape(place, now[0], value.nbytes, shape, 0)
+            rows = shape if len(shape) == ndim else _rows(shape, ndim)
+            self._context.set_arg_external_array_with_shape(place, now[0], value.nbytes, rows, 0)
             self._held[i] = now
         return True
 
@@ -264,7 +280,7 @@ def _wanted(kernel: Any) -> list[_Argument] | None:
 def _argument(i: int, annotation: Any) -> _Argument | None:
     if annotation in (ti.f32, ti.f64):
         return _Argument((i,), float)
-    if annotation is ti.i32:
+    if annotation in (ti.i32, UNUSED):
         return _Argument((i,), int)
     if isinstance(annotation, NdarrayType) and annotation.dtype in _TORCH_NAMES:
         dtype = annotation.dtype

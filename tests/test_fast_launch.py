@@ -136,6 +136,27 @@ def test_a_launch_keeps_arrays_of_taichi(scaled):
     assert len(calls) == 1
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_what_a_kernel_has_no_use_for_need_not_be_given(arch, monkeypatch, known):
+    if arch != "cpu":
+        pytest.skip("only the CPU has a fast way")
+    if not known:
+        monkeypatch.setattr(fast_launch, "KNOWN_VERSIONS", ())
+
+    @ti.kernel
+    def count(unread: array(ti.f32, 2, used=False), n: ti.i32, out: array(ti.i32, 1, used=True)):
+        for _ in range(1):
+            out[0] = n
+
+    prepared = Launch(count, n=5)
+    assert set(prepared.parameters) == {"n", "out"}
+    for n in (1, 2):
+        out = torch.zeros(1, dtype=torch.int32)
+        with runtime.launch_lock:
+            prepared(n=n, out=out)
+        assert out.item() == n
+
+
 def test_an_unknown_taichi_is_called_publicly(scaled, monkeypatch):
     monkeypatch.setattr(fast_launch, "KNOWN_VERSIONS", ())
     kernel, calls = scaled

@@ -5,7 +5,7 @@ import taichi as ti
 import torch
 
 from taichi_softras import runtime
-from taichi_softras.kernels.phases import await_tasks, counters, finish_tasks, next_task
+from taichi_softras.kernels.phases import counters, end_phase, leave_last, next_task
 from taichi_softras.kernels.types import TASK, array
 
 pytestmark = pytest.mark.xdist_group("float32")
@@ -27,12 +27,12 @@ def three_phases():
     ):
         for worker in range(n_workers * TASK):
             if worker % TASK == 0:
-                i = next_task(progress, 0, worker // TASK, n_workers, N)
+                i, done = next_task(progress, 0, worker // TASK, n_workers, N), 0
                 while i < N:
                     first[i] = 1
-                    finish_tasks(progress, 0, n_workers, 1)
+                    done += 1
                     i = next_task(progress, 0, worker // TASK, n_workers, N)
-                await_tasks(progress, 0, n_workers, N)
+                end_phase(progress, 0, n_workers, done, N)
                 i, done = next_task(progress, 1, worker // TASK, n_workers, N), 0
                 while i < N:
                     s = 0
@@ -41,15 +41,17 @@ def three_phases():
                     second[i] = 2 * s
                     done += 1
                     i = next_task(progress, 1, worker // TASK, n_workers, N)
-                finish_tasks(progress, 1, n_workers, done)
-                await_tasks(progress, 1, n_workers, N)
-                i = next_task(progress, 2, worker // TASK, n_workers, N)
+                end_phase(progress, 1, n_workers, done, N)
+                i, done = next_task(progress, 2, worker // TASK, n_workers, N), 0
                 while i < N:
                     s = 0
                     for k in range(N):
                         s += second[N - 1 - k]
                     third[i] = s
+                    done += 1
                     i = next_task(progress, 2, worker // TASK, n_workers, N)
+                end_phase(progress, 2, n_workers, done, N)
+                leave_last(progress, worker // TASK, n_workers)
 
     return run
 

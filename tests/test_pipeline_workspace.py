@@ -148,6 +148,33 @@ def test_of_many_kinds_each_takes_what_is_left(waiting, monkeypatch, color):
         assert len(waiting) <= 2
 
 
+def test_vertices_and_corners_follow_each_other_in_a_workspace(waiting, monkeypatch):
+    faces = torch.randint(0, 9, (12, 3), generator=torch.Generator().manual_seed(1))
+    points, _ = triangles(faces=3)
+    vertices = points.detach().reshape(1, 9, 3).requires_grad_()
+    attributes = torch.rand(12, 3, 3)
+
+    def pulled(kind):
+        waiting.clear()
+        return pulled_again(kind)
+
+    def pulled_again(kind):
+        indexed, size = kind
+        given = {"faces": faces} if indexed else {}
+        points = vertices if indexed else vertices[:, faces]
+        out = rasterize(points, attributes, size=size, settings=SETTINGS, **given)
+        return gradients(out, [vertices])[0]
+
+    kinds = [(indexed, size) for size in (17, 20) for indexed in (True, False)]
+    wanted = [pulled(kind) for kind in kinds]
+    torch.testing.assert_close(wanted[0], wanted[1], rtol=1e-4, atol=1e-5)
+    waiting.clear()
+    monkeypatch.setattr(leases, "MOST_KINDS", 1)
+    for kind, before in zip(kinds * 3, wanted * 3, strict=True):
+        assert torch.equal(pulled_again(kind), before)
+        assert len(waiting) <= 2
+
+
 def test_a_rendering_may_be_pulled_back_again_and_to_others(waiting):
     given = triangles()
     out = rasterize(*given, size=17, settings=SETTINGS)

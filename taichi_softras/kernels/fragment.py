@@ -55,6 +55,11 @@ class Variant:
         return self.channels + coordinates
 
 
+def setup_choices(variant: Variant, cull: str) -> tuple[Any, str, str, bool, bool]:
+    """Return what of a variant matters to `setup.setup_function`: its arguments."""
+    return variant.dtype, variant.distance, cull, variant.shows != "", variant.attributes > 0
+
+
 def state_planes(color: str) -> int:
     """Return how many numbers a pixel keeps for the adjoint, see `types.STATE`."""
     return STATE if color == "softmax" else 1

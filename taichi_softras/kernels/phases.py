@@ -18,6 +18,11 @@ STRIDE = 16
 """int32 from one counter to the next: a cache line, so that threads do not share one."""
 
 
+LINGER = 100
+"""Atomic additions, half a microsecond: others' way out of a launch takes as long, but not their
+way to sleep."""
+
+
 def counters(phases: int, n_workers: int) -> int:
     """Length of the array `progress` of a kernel with this many phases; it must hold zeros.
 
@@ -47,18 +52,27 @@ def next_task(progress: ti.template(), phase, worker, n_workers, tasks) -> Any:
 
 
 @ti.func
-def finish_tasks(progress: ti.template(), phase, n_workers, count) -> Any:
-    """Say that so many tasks are done: what they wrote is there for whoever waits.
+def end_phase(progress: ti.template(), phase, n_workers, count, tasks):
+    """Say that so many tasks are done, all that a worker drew, and wait until all of them are.
 
-    All that a worker drew are said at once, when there are no more: the counter is everybody's, and
-    goes from core to core each time.
+    What others wrote in this phase is there then. The counter is everybody's, and goes from core to
+    core each time: hence once, when nothing is left to draw.
     """
-    return ti.atomic_add(progress[_place(phase, n_workers)], count)
+    place = _place(phase, n_workers)
+    ti.atomic_add(progress[place], count)
+    # Adding 0 is a read that neither Taichi nor LLVM moves out of the loop.
+    while ti.atomic_add(progress[place], 0) < tasks:
+        pass
 
 
 @ti.func
-def await_tasks(progress: ti.template(), phase, n_workers, tasks):
-    """Wait until this many tasks of a phase are done."""
-    # Adding 0 is a read that neither Taichi nor LLVM moves out of the loop.
-    while ti.atomic_add(progress[_place(phase, n_workers)], 0) < tasks:
-        pass
+def leave_last(progress: ti.template(), worker, n_workers):
+    """Let worker 0 end a launch a moment after the others; all must have awaited the last phase.
+
+    The last one wakes the thread that launched. Worker 0 came first, so it mostly is on the
+    processor that this thread has just left: there it goes on at once. On another one, or on one
+    that has nothing to do any more, Linux has to be woken too, for 40 microseconds.
+    """
+    if worker == 0 and n_workers > 1:
+        for _ in range(LINGER):
+            ti.atomic_add(progress[_place(0, n_workers)], 0)

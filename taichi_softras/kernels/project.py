@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import taichi as ti
 
-from taichi_softras.kernels.phases import next_task
+from taichi_softras.kernels.phases import end_phase, leave_last, next_task
 from taichi_softras.kernels.setup import is_finite
 from taichi_softras.kernels.types import TASK, array
 from taichi_softras.kernels.vertex import SMALLEST_DEPTH
@@ -87,8 +87,10 @@ def projection_kernels(
         for worker in range(n_workers * TASK):
             if worker % TASK == 0:
                 each = (n_vertices + CHUNKS - 1) // CHUNKS
-                chunk = next_task(progress, 0, worker // TASK, n_workers, CHUNKS)
+                me, done = worker // TASK, 0
+                chunk = next_task(progress, 0, me, n_workers, CHUNKS)
                 while chunk < CHUNKS:
+                    done += 1
                     for b in range(n_views):
                         c = ti.min(b, n_cameras - 1)
                         for v in range(chunk * each, ti.min((chunk + 1) * each, n_vertices)):
@@ -103,7 +105,9 @@ def projection_kernels(
                             projected[row, 0] = cameras[c, 12] * (view[0] / depth) + cameras[c, 14]
                             projected[row, 1] = cameras[c, 15] - cameras[c, 13] * (view[1] / depth)
                             projected[row, 2] = view[2]
-                    chunk = next_task(progress, 0, worker // TASK, n_workers, CHUNKS)
+                    chunk = next_task(progress, 0, me, n_workers, CHUNKS)
+                end_phase(progress, 0, n_workers, done, CHUNKS)
+                leave_last(progress, me, n_workers)
 
     @ti.kernel
     def pull_back(
@@ -123,8 +127,10 @@ def projection_kernels(
         for worker in range(n_workers * TASK):
             if worker % TASK == 0:
                 each = (n_vertices + CHUNKS - 1) // CHUNKS
-                chunk = next_task(progress, 0, worker // TASK, n_workers, CHUNKS)
+                me, done = worker // TASK, 0
+                chunk = next_task(progress, 0, me, n_workers, CHUNKS)
                 while chunk < CHUNKS:
+                    done += 1
                     for b in range(n_views):
                         c = ti.min(b, n_cameras - 1)
                         total = ti.Vector.zero(ti.f64, CAMERA_ROW)
@@ -159,6 +165,8 @@ def projection_kernels(
                         if ti.static(cameras_too):
                             for n in ti.static(range(CAMERA_ROW)):
                                 d_cameras[b, chunk, n] = total[n]
-                    chunk = next_task(progress, 0, worker // TASK, n_workers, CHUNKS)
+                    chunk = next_task(progress, 0, me, n_workers, CHUNKS)
+                end_phase(progress, 0, n_workers, done, CHUNKS)
+                leave_last(progress, me, n_workers)
 
     return ProjectionKernels(project, pull_back)

@@ -115,7 +115,9 @@ def rows_of_corners(faces: ti.template(), n_vertices, b, f, n):
 
 
 @cache
-def setup_function(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any:
+def setup_function(
+    dtype: Any, distance: str, cull: str, any_depth: bool, with_attributes: bool
+) -> Any:
     """Return the function that turns a face's corners into its record and pixel box.
 
     Args:
@@ -123,6 +125,7 @@ def setup_function(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any
         distance: Metric of the coverage.
         cull: Sides to leave out.
         any_depth: Keep faces with corners behind the eye, except in its plane.
+        with_attributes: There are any; faces whose are not finite cannot be rendered.
     """
     finite = is_finite(dtype)
     # Four roundings of the precision: below that the sign of an area is noise.
@@ -144,8 +147,9 @@ def setup_function(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any
         for k in ti.static(range(3)):
             for axis in ti.static(range(3)):
                 ok = ok and finite(points[rows[k], axis])
-            for c in range(channels):
-                ok = ok and finite(attributes[m, k, c])
+            if ti.static(with_attributes):
+                for c in range(channels):
+                    ok = ok and finite(attributes[m, k, c])
         if not ok:
             reason = NON_FINITE
         if ti.static(cull == "back"):
@@ -195,9 +199,9 @@ def setup_function(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any
 
 
 @cache
-def setup_kernel(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any:
+def setup_kernel(*choices: Any) -> Any:
     """Return the kernel that sets up all faces on a GPU; arguments as of `setup_function`."""
-    set_up = setup_function(dtype, distance, cull, any_depth)
+    dtype, set_up = choices[0], setup_function(*choices)
 
     @ti.kernel
     def setup(

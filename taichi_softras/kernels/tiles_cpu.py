@@ -11,7 +11,7 @@ from typing import Any
 import taichi as ti
 
 from taichi_softras.kernels.blocks import TILE, TILE_BITS, live_blocks
-from taichi_softras.kernels.phases import await_tasks, finish_tasks, next_task
+from taichi_softras.kernels.phases import end_phase, leave_last, next_task
 from taichi_softras.kernels.scan import LARGEST
 from taichi_softras.kernels.setup import setup_function
 from taichi_softras.kernels.tiles import reaches_tile
@@ -102,9 +102,9 @@ def scan_faces(n_faces, face_start: ti.template()):
 
 
 @cache
-def listing_function(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any:
+def listing_function(*choices: Any) -> Any:
     """Return the function that sets up faces and lists them; arguments as of `setup_function`."""
-    set_up = setup_function(dtype, distance, cull, any_depth)
+    set_up = setup_function(*choices)
 
     @ti.func
     def list_faces(
@@ -158,8 +158,7 @@ def listing_function(dtype: Any, distance: str, cull: str, any_depth: bool) -> A
                         )  # fmt: skip
                         if filling == 0:
                             face_start[n] = end_slot
-                finish_tasks(progress, 2 * filling, n_workers, done)
-                await_tasks(progress, 2 * filling, n_workers, n_tasks)
+                end_phase(progress, 2 * filling, n_workers, done, n_tasks)
                 if filling == 0:
                     scanned = 0
                     while True:
@@ -171,24 +170,24 @@ def listing_function(dtype: Any, distance: str, cull: str, any_depth: bool) -> A
                         else:
                             break
                         scanned += 1
-                    finish_tasks(progress, 1, n_workers, scanned)
-                    await_tasks(progress, 1, n_workers, 2)
+                    end_phase(progress, 1, n_workers, scanned, 2)
         return fits
 
     return list_faces
 
 
 @cache
-def binning_kernel(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any:
+def binning_kernel(*choices: Any) -> Any:
     """Return the kernel that does so and no more; arguments as of `setup_function`."""
-    list_faces = listing_function(dtype, distance, cull, any_depth)
+    dtype, *_, with_attributes = choices
+    list_faces = listing_function(*choices)
 
     @ti.kernel
     def bin_faces(
         points: array(dtype, 2),  # [Q, 3] vertices or corners: x, y in NDC, view depth
         faces: array(ti.i32, 2),  # [F, 3] vertices of each view's faces
         n_vertices: ti.i32,  # see `setup.rows_of_corners`
-        attributes: array(dtype, 3),  # [M, 3, C]
+        attributes: array(dtype, 3, used=with_attributes),  # [M, 3, C]
         views: array(ti.i32, 2),  # [B, 3] first corner record, first attribute record, faces
         n_views: ti.i32,
         n_faces: ti.i32,  # N, of all views
@@ -221,5 +220,6 @@ def binning_kernel(dtype: Any, distance: str, cull: str, any_depth: bool) -> Any
                     end_tile_row, n_chunks, begin, capacity, records, boxes, face_start,
                     chunk_next, tile_start, entries, me, n_workers, progress,
                 )  # fmt: skip
+                leave_last(progress, me, n_workers)
 
     return bin_faces

@@ -5,6 +5,8 @@ from typing import Any
 
 import taichi as ti
 
+from taichi_softras.fast_launch import UNUSED
+
 CPU_TILE = 16
 """Side of a square tile in pixels on CPUs: large ones make few entries, and costs go by entries and
 by blocks of eight pixels (`blocks`), which are small. A tile has as many as an int32 has bits."""
@@ -31,9 +33,9 @@ MOST_NUMBERS = 2**30
 """Numbers of an image or of a state: places in them are int32, and some are added to."""
 
 
-def array(dtype: Any, ndim: int) -> Any:
-    """Annotate a kernel argument: an `ndim`-dimensional array of `dtype`."""
-    return ti.types.ndarray(dtype=dtype, ndim=ndim)
+def array(dtype: Any, ndim: int, *, used: bool = True) -> Any:
+    """Annotate a kernel argument: an `ndim`-dimensional array of `dtype`, unless it is UNUSED."""
+    return ti.types.ndarray(dtype=dtype, ndim=ndim) if used else UNUSED
 
 
 @ti.func

@@ -1,19 +1,19 @@
 """The adjoint drivers: from gradients of images to those of corners, vertices and attributes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 from taichi_softras.fast_launch import launch
 from taichi_softras.kernels import raster_gpu
 from taichi_softras.kernels.gather import gather_kernels
 from taichi_softras.pipeline.binning import Tiles, bands
-from taichi_softras.pipeline.plan import Array, CornerLists, Memory, Plan, Scene
+from taichi_softras.pipeline.plan import Array, CornerLists, Memory, Plan, Rows, Scene
 from taichi_softras.pipeline.results import Gradients, Leftovers, Needs, Rendered
 from taichi_softras.pipeline.workspace import Workspace
 
-Pulled = Iterator[tuple[int, Array | None]]
-"""One after the other, for all tiles or a band of them: how many rows what comes next has, and
-sigma's and gamma's contributions."""
+AddSoftness = Callable[[int, Array], None]
+"""What is to be done with sigma's and gamma's contributions of all tiles or a band of them; first
+how many rows they have."""
 
 
 def pull_on_cpu(
@@ -26,33 +26,35 @@ def pull_on_cpu(
     needs: Needs,
     found: Gradients,
     corner_lists: CornerLists | None,
-) -> Pulled:
+    add_softness: AddSoftness | None,
+) -> None:
     """Launch the adjoint driver, which sums faces' and vertices' gradients too, to `found`."""
-    space, left = rendered.lists, rendered.left
+    space = rendered.lists
     assert isinstance(space, Workspace)
     wanted = (needs.points, needs.attributes, needs.softness, needs.texels)
-    given = _read_by_adjoint(plan, scene, left, d_images)
-    if needs.points:
-        given["d_corners"] = found.corners
-        if corner_lists is not None:
-            starts, corners = corner_lists
-            given |= {"d_points": found.points, "corner_start": starts, "corner_of": corners}
+    given = _read_by_adjoint(plan, scene, rendered.left, d_images)
+    if needs.points and corner_lists is None:
+        given["d_corners"] = found.points
+    elif needs.points and corner_lists is not None:
+        given["d_points"] = found.points
+        given["corner_start"], given["corner_of"] = corner_lists
     if needs.attributes:
         given["d_attributes"] = found.attributes
     if needs.texels:
         given["d_texels"] = sums
-    more = 0
-    for rows in space.lists(scene):
+    given["more"] = 0
+
+    def pull(rows: Rows) -> None:
         scratch = memory.scratch()
         n_tiles = plan.n_views * (rows[1] - rows[0]) * plan.tiles[1]
-        given["more"] = more
-        if needs.softness:
+        if add_softness is not None:
             given["d_softness"] = scratch.reals(n_tiles, 2)
         space.pull(wanted, rows, given, scratch)
-        d_softness = given.get("d_softness")
-        yield n_tiles, d_softness
-        del d_softness, scratch
-        more = 1
+        if add_softness is not None:
+            add_softness(n_tiles, given["d_softness"])
+        given["more"] = 1
+
+    space.for_lists(scene, pull)
 
 
 def _read_by_adjoint(
@@ -62,7 +64,9 @@ def _read_by_adjoint(
     given = {"state": left.state, "d_alpha": d_alpha}
     if plan.variant.color == "none":
         return given
-    given |= {"winner": left.winner, "depth_in": left.depth, "d_depth_in": d_depth}
+    given |= {"depth_in": left.depth, "d_depth_in": d_depth}
+    if plan.variant.color == "hard":
+        given["winner"] = left.winner
     if plan.variant.channels:
         given |= {"attributes": scene.attributes, "image": left.image, "d_image": d_image}
     if plan.variant.textured:
@@ -80,10 +84,14 @@ def pull_on_gpu(
     needs: Needs,
     found: Gradients,
     corner_lists: CornerLists | None,
-) -> Pulled:
+    add_softness: AddSoftness | None,
+) -> None:
     """Launch the adjoint drivers, then sum to `found`."""
     variant, left = plan.variant, rendered.left
     assert isinstance(rendered.lists, Tiles)
+    d_corners = found.points
+    if needs.points and corner_lists is not None:
+        d_corners = memory.reals(3 * plan.n_faces, 3)
     pixels = memory.reals(plan.pixels, raster_gpu.pixel_width(variant.channels))
     launch(
         raster_gpu.pixel_kernel(variant),
@@ -105,8 +113,9 @@ def pull_on_gpu(
                 raster_gpu.texel_kernel(variant),
                 *faces, *entries, *plan.numbers, pixels, left.winner, scene.maps, sums,
             )  # fmt: skip
-        _gather(plan, corner_lists, tiles, slots, found, more=more)
-        yield tiles.n_entries, d_softness
+        _gather(plan, corner_lists, tiles, slots, d_corners, found, more=more)
+        if add_softness is not None:
+            add_softness(tiles.n_entries, d_softness)
         del tiles, scratch, slots, d_softness, faces, entries
         more = True
 
@@ -116,6 +125,7 @@ def _gather(
     lists: CornerLists | None,
     tiles: Tiles,
     slots: Array,
+    d_corners: Array | None,
     found: Gradients,
     *,
     more: bool,
@@ -123,13 +133,13 @@ def _gather(
     """Sum each face's slots, to what is there already if there is `more`, and then at vertices."""
     variant = plan.variant
     gather = gather_kernels(variant.dtype, variant.color != "none")
-    if found.corners is not None:
-        launch(gather.corners, plan.n_faces, tiles.face_start, slots, int(more), found.corners)
+    if d_corners is not None:
+        launch(gather.corners, plan.n_faces, tiles.face_start, slots, int(more), d_corners)
         if lists is not None:
             launch(
                 gather.points,
                 plan.n_points, plan.n_vertices, 3 * (plan.n_faces // plan.n_views),
-                *lists, found.corners, found.points,
+                *lists, d_corners, found.points,
             )  # fmt: skip
     if found.attributes is not None:
         launch(

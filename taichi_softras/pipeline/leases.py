@@ -31,7 +31,7 @@ class Lease:
         if _waiting is None or self.workspace.nbytes > MOST_BYTES:
             return
         _waiting.append(self.workspace)
-        while len(_waiting) > MOST_WAITING or sum(w.nbytes for w in tuple(_waiting)) > MOST_BYTES:
+        while len(_waiting) > MOST_WAITING or sum([w.nbytes for w in _waiting]) > MOST_BYTES:
             # Another thread may do the same.
             with suppress(IndexError):
                 _waiting.pop(0)
@@ -62,10 +62,11 @@ def borrow(plan: Plan, memory: Memory) -> Lease:
 
 def _take(workspace: Workspace) -> bool:
     """Let it wait no longer; False if another thread was faster."""
-    with suppress(ValueError):
+    try:
         _waiting.remove(workspace)
-        return True
-    return False
+    except ValueError:
+        return False
+    return True
 
 
 _waiting: list[Workspace] = []

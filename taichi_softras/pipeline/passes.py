@@ -5,7 +5,7 @@ from taichi_softras.kernels import raster_gpu
 from taichi_softras.kernels.gather import PARTS, background_kernel, softness_kernel
 from taichi_softras.kernels.texture import HEAD, collect_kernel, scale_kernel
 from taichi_softras.kernels.texture import PARTS as TEXEL_PARTS
-from taichi_softras.pipeline.adjoint_drivers import pull_on_cpu, pull_on_gpu
+from taichi_softras.pipeline.adjoint_drivers import AddSoftness, pull_on_cpu, pull_on_gpu
 from taichi_softras.pipeline.binning import bands, bin_faces
 from taichi_softras.pipeline.leases import borrow
 from taichi_softras.pipeline.plan import Array, CornerLists, Memory, Plan, Scene
@@ -19,7 +19,7 @@ def forward(plan: Plan, memory: Memory, scene: Scene) -> tuple[Array, Rendered]:
     variant, pixels, color = plan.variant, plan.pixels, plan.variant.color
     alpha = memory.pictures(*plan.batch)
     lease = borrow(plan, memory) if plan.backend == "cpu" else None
-    image = depth = memory.nothing(1) if lease is None else lease.workspace.arguments["image"]
+    image = depth = memory.nothing(1)
     if variant.channels:
         image = memory.pictures(*plan.batch, variant.channels)
     if color != "none":
@@ -42,7 +42,7 @@ def forward(plan: Plan, memory: Memory, scene: Scene) -> tuple[Array, Rendered]:
         )  # fmt: skip
         del part, scratch
     left = Leftovers(image, depth, state, winner)
-    skipped = SkippedFaces(*memory.window(tiles.faces.skipped).read(3))
+    skipped = SkippedFaces(*memory.window(tiles.faces.skipped, 3).read())
     return alpha, Rendered(left, tiles, skipped)
 
 
@@ -71,15 +71,10 @@ def adjoint(
     `corner_lists` is needed for points that are vertices.
     """
     variant = plan.variant
-    if variant.channels == 0:
+    if variant.channels == 0 and (needs.attributes or needs.background or needs.texels):
         needs = Needs(needs.points, attributes=False, background=False, softness=needs.softness)
-    d_corners = d_points = None
-    if needs.points:
-        d_points = memory.gradients(scene.points)
-        d_corners = memory.reals(3 * plan.n_faces, 3) if plan.n_vertices else d_points
     found = Gradients(
-        d_corners,
-        d_points,
+        memory.gradients(scene.points) if needs.points else None,
         memory.results(plan.n_attributes, 3, variant.attributes) if needs.attributes else None,
         memory.results(plan.pixels, variant.channels) if needs.background else None,
         memory.results(2) if needs.softness else None,
@@ -88,20 +83,10 @@ def adjoint(
     left, d_images = rendered.left, (d_alpha, d_image, d_depth)
     sums = _begin_texels(plan, memory, scene, d_image) if needs.texels else None
     pull = pull_on_cpu if isinstance(rendered.lists, Workspace) else pull_on_gpu
-    pulled = pull(plan, memory, scene, rendered, d_images, sums, needs, found, corner_lists)
-    tiled = plan.backend == "cpu"
-    for i, (rows, d_softness) in enumerate(pulled):
-        if needs.softness:
-            n_lines, *line = plan.lines
-            launch(
-                softness_kernel(variant.dtype, variant.color, tiled),
-                # The background contributes once.
-                rows, 0 if i else n_lines, *line, variant.channels, plan.background_rows,
-                1.0 / plan.tau, plan.far, plan.background_depth, d_softness, scene.background,
-                left.image, left.depth, left.state, d_image, d_depth,
-                memory.reals(PARTS, 2), int(i > 0), found.softness,
-            )  # fmt: skip
-        del d_softness
+    add_softness = None
+    if needs.softness:
+        add_softness = _adding_softness(plan, memory, scene, left, d_images, found.softness)
+    pull(plan, memory, scene, rendered, d_images, sums, needs, found, corner_lists, add_softness)
     if needs.texels:
         launch(
             collect_kernel(variant.dtype), plan.n_texels, variant.textured, sums, found.texels
@@ -109,11 +94,39 @@ def adjoint(
     if needs.background:
         n_lines, *line = plan.lines
         launch(
-            background_kernel(variant.dtype, variant.color, tiled),
+            background_kernel(variant.dtype, variant.color, plan.backend == "cpu"),
             n_lines, *line, variant.channels, 1.0 / plan.tau, plan.background_depth,
             left.state, left.winner, d_image, found.background,
         )  # fmt: skip
     return found
+
+
+def _adding_softness(
+    plan: Plan,
+    memory: Memory,
+    scene: Scene,
+    left: Leftovers,
+    d_images: tuple[Array, Array, Array],
+    total: Array,
+) -> AddSoftness:
+    """Return what sums gradients of sigma and gamma to `total`, in the first call anew."""
+    variant, done = plan.variant, False
+    _, d_image, d_depth = d_images
+
+    def add(rows: int, d_softness: Array) -> None:
+        nonlocal done
+        n_lines, *line = plan.lines
+        launch(
+            softness_kernel(variant.dtype, variant.color, plan.backend == "cpu"),
+            # The background contributes once.
+            rows, 0 if done else n_lines, *line, variant.channels, plan.background_rows,
+            1.0 / plan.tau, plan.far, plan.background_depth, d_softness, scene.background,
+            left.image, left.depth, left.state, d_image, d_depth,
+            memory.reals(PARTS, 2), int(done), total,
+        )  # fmt: skip
+        done = True
+
+    return add
 
 
 def _begin_texels(plan: Plan, memory: Memory, scene: Scene, d_image: Array) -> Array:

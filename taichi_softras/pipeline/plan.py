@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from taichi_softras import runtime
 from taichi_softras.errors import ArgumentError
-from taichi_softras.kernels.fragment import Variant, state_planes
+from taichi_softras.kernels.fragment import Variant, setup_choices, state_planes
 from taichi_softras.kernels.types import CPU_TILE, GPU_TILE, MOST_NUMBERS
 from taichi_softras.settings import RasterSettings
 
@@ -35,8 +35,8 @@ class Window(Protocol):
     def clear(self) -> None:
         """Fill it with zeros."""
 
-    def read(self, n: int) -> list[int]:
-        """Return its first n numbers, once everything that writes them has run."""
+    def read(self) -> list[int]:
+        """Return its first numbers, once everything that writes them has run."""
 
 
 class Memory(Protocol):
@@ -75,8 +75,8 @@ class Memory(Protocol):
     def read_integer(self, array: Array, index: int) -> int:
         """Return one number of an int32 array, once everything that writes it has run."""
 
-    def window(self, array: Array) -> "Window":
-        """Return quick access to an int32 array."""
+    def window(self, array: Array, first: int) -> "Window":
+        """Return quick access to an int32 array, of which so many numbers will be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,9 +184,9 @@ class Plan:
         return (*counts, self.size, self.background_rows, self.code)
 
     @cached_property
-    def setup_choices(self) -> tuple[Any, str, str, bool]:
+    def setup_choices(self) -> tuple[Any, str, str, bool, bool]:
         """What changes the code that sets up faces; arguments of `kernels.setup`'s factories."""
-        return self.variant.dtype, self.variant.distance, self.cull, self.variant.shows != ""
+        return setup_choices(self.variant, self.cull)
 
     @cached_property
     def reach(self) -> float:

@@ -43,8 +43,7 @@ class Needs(NamedTuple):
 class Gradients(NamedTuple):
     """What the adjoint leaves; None where nothing was asked for."""
 
-    corners: Array | None  # [3 N, 3]
-    points: Array | None  # [Q, 3], the same array where points are corners
+    points: Array | None  # [Q, 3]
     attributes: Array | None  # [M, 3, C + texture coordinates]
     background: Array | None  # [P, C]
     softness: Array | None  # [2] times Plan.softness_scales

@@ -4,7 +4,7 @@ In a loop most arguments of a launch are those of the last time. A workspace hol
 with the launches in which they are set; `leases` says who has which.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import taichi as ti
@@ -49,14 +49,14 @@ class Workspace:
         n_workers = runtime.thread_count()
         phases = max(raster_cpu.FORWARD_PHASES, raster_cpu.ADJOINT_PHASES)
         self.arguments = Arguments(
-            **{name: memory.nothing(ndim) for name, ndim in _WITHOUT_USE.items()},
             **{name: memory.nothing(ndim, integers=True) for name, ndim in _INDICES.items()},
+            d_points=memory.nothing(2), views=memory.nothing(2, integers=True),
             progress=memory.integers(counters(phases, n_workers)), n_workers=n_workers,
             channels_in=plan.variant.attributes,
         )  # fmt: skip
-        self._own_slots = False
-        """Whether launches have the slots that stay."""
-        self._progress = memory.window(self.arguments["progress"])
+        self._own_slots = self._own_corners = False
+        """Whether launches have the slots that stay, and corners' gradients."""
+        self._progress = memory.window(self.arguments["progress"], TOTAL + 1)
         self._launches: dict[Any, Launch] = {}
         """Launches by what they are for."""
         self.fit(plan)
@@ -82,6 +82,7 @@ class Workspace:
             real_height=height, real_width=width, tile_rows=rows, tile_columns=columns,
         )  # fmt: skip
         self._set_numbers(plan)
+        self._own_corners = False
         self._count_bytes()
         self._all_rows = (0, rows)
         room = _rooms.get(self.kind, self.room)
@@ -89,7 +90,7 @@ class Workspace:
 
     def _count_bytes(self) -> None:
         rows, real = self.arguments.rows, 8 if self._plan.variant.dtype == ti.f64 else 4
-        of_faces = rows("records") * (RECORD * real + 20)
+        of_faces = rows("records") * (RECORD * real + 20) + 3 * rows("d_corners") * real
         of_pixels = rows("state") * real + 4 * rows("winner")
         of_slots = rows("slots") * self._plan.variant.slot_width * real
         self.nbytes = of_faces + of_pixels + of_slots + 4 * ENTRY * max(self.room, 0)
@@ -120,15 +121,15 @@ class Workspace:
                 self._collect(drawing, rows, COUNT, given)
             self._drop_lists()
 
-    def lists(self, scene: Scene) -> Iterator[Rows]:
-        """Yield the rows of tiles that have lists: all, or those of one band after the other."""
+    def for_lists(self, scene: Scene, do: Callable[[Rows], None]) -> None:
+        """Do something for the rows of tiles that have lists: all, or one band after the other."""
         if not self.bands:
-            yield self._all_rows
+            do(self._all_rows)
             return
         self._make_room(self._wanted)
         for rows in self.bands:
             self._collect(self._listing(), rows, COUNT, _triangles(self._plan, scene))
-            yield rows
+            do(rows)
         self._drop_lists()
 
     def _listing(self) -> Launch:
@@ -152,6 +153,12 @@ class Workspace:
             self.arguments.grow("slots", self.room, lambda rows: self._memory.reals(rows, width))
             self.arguments.keep(slots=self.arguments["slots"])
             self._own_slots = True
+            self._count_bytes()
+        if self._plan.n_vertices and not self._own_corners:
+            n = 3 * self._plan.n_faces
+            self.arguments.grow("d_corners", n, lambda rows: self._memory.reals(rows, 3))
+            self.arguments.keep(d_corners=self.arguments["d_corners"])
+            self._own_corners = True
             self._count_bytes()
         pull = self._launches.get(wanted)
         if pull is None:
@@ -201,7 +208,7 @@ class Workspace:
             self._progress.clear()
             launch(first_tile_row=first, end_tile_row=end, begin=begin, **given)
             if begin != FILL:
-                *skipped, self.n_entries = self._progress.read(TOTAL + 1)
+                *skipped, self.n_entries = self._progress.read()
                 if begin == SET_UP:
                     self.skipped = SkippedFaces(*skipped)
             if self.n_entries <= self.room:
@@ -233,15 +240,8 @@ class Workspace:
         return (*bands, (begin, n_rows))
 
 
-_WITHOUT_USE = {
-    "attributes": 3, "background": 2, "image": 1, "depth_out": 1, "depth_in": 1, "texels": 2,
-    "d_image": 1, "d_depth_in": 1, "d_corners": 2, "d_attributes": 3, "d_points": 2,
-    "d_softness": 2,
-}  # fmt: skip
-_INDICES = {
-    "views": 2, "faces": 2, "maps": 1, "corner_start": 1, "corner_of": 1, "d_texels": 1,
-}  # fmt: skip
-"""Axes of the arrays, of reals and of integers, that some renderings do not need."""
+_INDICES = {"faces": 2, "corner_start": 1, "corner_of": 1}
+"""Axes of the arrays of integers that only renderings of vertices need."""
 
 
 def _triangles(plan: Plan, scene: Scene) -> dict[str, Array]:

@@ -19,7 +19,7 @@ from taichi_softras.kernels.blocks import (
     nonzero_blocks_function,
 )
 from taichi_softras.kernels.fragment import Variant, fragment_functions, outline_functions
-from taichi_softras.kernels.phases import finish_tasks, next_task
+from taichi_softras.kernels.phases import end_phase, leave_last, next_task
 from taichi_softras.kernels.raster_cpu.pixels import pixel_functions
 from taichi_softras.kernels.raster_cpu.sums import DRAW, sums_function
 from taichi_softras.kernels.raster_cpu.tile import array_lengths, place_lanes, place_tile
@@ -64,8 +64,8 @@ def adjoint_kernel(
     @ti.kernel
     def adjoint(
         records: array(dtype, 2),  # [N, RECORD]
-        attributes: array(dtype, 3),  # [M, 3, C + texture coordinates]
-        views: array(ti.i32, 2),  # [B, 3]
+        attributes: array(dtype, 3, used=attributes_in > 0),  # [M, 3, C + texture coordinates]
+        views: array(ti.i32, 2, used=attributes_in > 0),  # [B, 3]
         tile_start: array(ti.i32, 1),  # [T + 1]
         entries: array(ti.i32, 2),  # [K, ENTRY]
         n_views: ti.i32,
@@ -78,28 +78,32 @@ def adjoint_kernel(
         inverse_tau: dtype,
         near: dtype,
         far: dtype,
-        image: array(dtype, 1),  # [B * H * W * C] what forward returned
-        depth_in: array(dtype, 1),  # [B * H * W] what forward returned
+        image: array(dtype, 1, used=channels > 0),  # [B * H * W * C] what forward returned
+        depth_in: array(dtype, 1, used=color != "none"),  # [B * H * W] what forward returned
         state: array(dtype, 1),  # see `types.STATE`
-        winner: array(ti.i32, 1),  # [B * H * W]
+        winner: array(ti.i32, 1, used=color == "hard"),  # [B * H * W]
         d_alpha: array(dtype, 1),  # [B * H * W]
-        d_image: array(dtype, 1),  # [B * H * W * C]
-        d_depth_in: array(dtype, 1),  # [B * H * W]
+        d_image: array(dtype, 1, used=channels > 0),  # [B * H * W * C]
+        d_depth_in: array(dtype, 1, used=color != "none"),  # [B * H * W]
         n_faces: ti.i32,  # N
         n_attributes: ti.i32,  # M
         face_start: array(ti.i32, 1),  # [N + 1] first slot of each face
         slots: array(dtype, 2),  # [K, variant.slot_width] scratch
         more: ti.i32,  # whether to add to what is in the next two
-        d_corners: array(dtype, 2),  # [3 N, 3] out
-        d_attributes: array(dtype, 3),  # [M, 3, C + texture coordinates] out
+        d_corners: array(dtype, 2, used=geometry),  # [3 N, 3] out
+        # Out: [M, 3, C + texture coordinates].
+        d_attributes: array(dtype, 3, used=attributes_too),
         n_vertices: ti.i32,  # of each view, 0 where only corners are asked for
-        corner_start: array(ti.i32, 1),  # [V + 1] where each vertex's corners begin
-        corner_of: array(ti.i32, 1),  # [3 F] corners 3 f + k, by vertex
-        d_points: array(dtype, 2),  # [Q, 3] out
-        d_softness: array(dtype, 2),  # [tiles of the band, 2] out: see `blend_in_adjoint`
-        texels: array(dtype, 2),  # [X, textured channels]
-        maps: array(ti.i32, 1),  # of each attribute record where its map begins here; maps
-        d_texels: array(ti.i32, 1),  # out: see `texture.add_exactly`
+        # [V + 1] where each vertex's corners begin, and [3 F] the corners 3 f + k, by vertex.
+        corner_start: array(ti.i32, 1, used=geometry),
+        corner_of: array(ti.i32, 1, used=geometry),
+        d_points: array(dtype, 2, used=geometry),  # [Q, 3] out
+        # [tiles of the band, 2] out: see `blend_in_adjoint`.
+        d_softness: array(dtype, 2, used=softness),
+        texels: array(dtype, 2, used=textured > 0),  # [X, textured channels]
+        # Of each attribute record where its map begins here; maps.
+        maps: array(ti.i32, 1, used=textured > 0),
+        d_texels: array(ti.i32, 1, used=texels_too),  # out: see `texture.add_exactly`
         first_tile_row: ti.i32,  # of the band that is worked on
         end_tile_row: ti.i32,
         n_workers: ti.i32,
@@ -169,7 +173,9 @@ def adjoint_kernel(
                         limits_of_sight(reference, sight * tau, limits)
                     for entry in range(first_entry, end_entry):
                         n = entries[entry, 0]
-                        m = views[b, 1] + n - views[b, 0]
+                        m = n
+                        if ti.static(attributes_in > 0):
+                            m = views[b, 1] + n - views[b, 0]
                         face = read_record(records, n)
                         c0 = [attributes[m, 0, a] for a in ti.static(range(attributes_in))]
                         c1 = [attributes[m, 1, a] for a in ti.static(range(attributes_in))]
@@ -321,12 +327,13 @@ def adjoint_kernel(
                     if ti.static(softness):
                         d_softness[work, 0] = to_sigma
                         d_softness[work, 1] = to_gamma
-                finish_tasks(progress, DRAW, n_workers, done)
+                end_phase(progress, DRAW, n_workers, done, n_tiles)
                 sum_slots(
-                    progress, me, n_workers, n_tiles, n_views, n_faces, n_attributes, face_start,
+                    progress, me, n_workers, n_views, n_faces, n_attributes, face_start,
                     slots, more, d_corners, d_attributes, n_vertices, corner_start, corner_of,
                     d_points,
                 )  # fmt: skip
+                leave_last(progress, me, n_workers)
 
     return adjoint
 

@@ -19,8 +19,13 @@ from taichi_softras.kernels.blocks import (
     nonzero_blocks_function,
     pixel_index,
 )
-from taichi_softras.kernels.fragment import Variant, fragment_functions, outline_functions
-from taichi_softras.kernels.phases import next_task
+from taichi_softras.kernels.fragment import (
+    Variant,
+    fragment_functions,
+    outline_functions,
+    setup_choices,
+)
+from taichi_softras.kernels.phases import end_phase, leave_last, next_task
 from taichi_softras.kernels.raster_cpu.pixels import pixel_functions
 from taichi_softras.kernels.raster_cpu.tile import array_lengths, place_lanes, place_tile
 from taichi_softras.kernels.setup import read_record
@@ -48,7 +53,7 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
 
     It also lists, because a launch of its own for that would have to wake all threads again.
     """
-    list_faces = listing_function(variant.dtype, variant.distance, cull, variant.shows != "")
+    list_faces = listing_function(*setup_choices(variant, cull))
     dtype, channels, alpha, color = variant.dtype, variant.channels, variant.alpha, variant.color
     functions = fragment_functions(variant)
     place, blend = functions.place, functions.blend
@@ -99,7 +104,7 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
         points: array(dtype, 2),  # this and the next as of `tiles_cpu.bin_faces`
         faces: array(ti.i32, 2),
         n_vertices: ti.i32,
-        attributes: array(dtype, 3),  # [M, 3, C + texture coordinates]
+        attributes: array(dtype, 3, used=attributes_in > 0),  # [M, 3, C + texture coordinates]
         views: array(ti.i32, 2),  # [B, 3]
         n_views: ti.i32,
         n_faces: ti.i32,
@@ -124,7 +129,7 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
         progress: array(
             ti.i32, 1
         ),  # `counters` of FORWARD_PHASES, zeros; from here on what is drawn
-        background: array(dtype, 2),  # [1, C] or [B * H * W, C]
+        background: array(dtype, 2, used=channels > 0),  # [1, C] or [B * H * W, C]
         background_rows: ti.i32,
         height: ti.i32,
         width: ti.i32,
@@ -137,12 +142,13 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
         far: dtype,
         background_depth: dtype,  # depth at which the background takes part in the softmax
         alpha_out: array(dtype, 1),  # [B * H * W] out
-        image: array(dtype, 1),  # [B * H * W * C] out
-        depth_out: array(dtype, 1),  # [B * H * W] out
+        image: array(dtype, 1, used=channels > 0),  # [B * H * W * C] out
+        depth_out: array(dtype, 1, used=color != "none"),  # [B * H * W] out
         state: array(dtype, 1),  # out: see `types.STATE`
-        winner: array(ti.i32, 1),  # [B * H * W] out: nearest face, -1 if none (hard colour only)
-        texels: array(dtype, 2),  # [X, textured channels]
-        maps: array(ti.i32, 1),  # of each attribute record where its map begins here; maps
+        winner: array(ti.i32, 1, used=color == "hard"),  # [B * H * W] out: nearest face, or -1
+        texels: array(dtype, 2, used=textured > 0),  # [X, textured channels]
+        # Of each attribute record where its map begins here; maps.
+        maps: array(ti.i32, 1, used=textured > 0),
     ):
         tiles_per_band = (end_tile_row - first_tile_row) * tile_columns
         n_tiles = n_views * tiles_per_band
@@ -171,10 +177,12 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
                 fragment_depth = ti.Vector.zero(dtype, if_colored)
                 second = ti.Vector.zero(dtype, if_colored)
                 third = ti.Vector.zero(dtype, if_colored)
+                drawn = 0
                 while listed:
                     work = next_task(progress, DRAW, me, n_workers, n_tiles)
                     if work == n_tiles:
                         break
+                    drawn += 1
                     tile = place_tile(work, tiles_per_band, first_tile_row, height, width)
                     b = tile.view
                     first_entry, end_entry = tile_start[tile.index], tile_start[tile.index + 1]
@@ -295,5 +303,8 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
                         tile, width, far, silhouette, reference, total, depth_sum, nearest, sums,
                         alpha_out, image, depth_out, state, winner,
                     )  # fmt: skip
+                if listed:
+                    end_phase(progress, DRAW, n_workers, drawn, n_tiles)
+                leave_last(progress, me, n_workers)
 
     return forward

@@ -7,7 +7,7 @@ import taichi as ti
 
 from taichi_softras.kernels.fragment import Variant
 from taichi_softras.kernels.gather import gather_functions
-from taichi_softras.kernels.phases import await_tasks, finish_tasks, next_task
+from taichi_softras.kernels.phases import end_phase, next_task
 
 DRAW, FACES, VERTICES = 0, 1, 2
 """Phases of the adjoint."""
@@ -29,7 +29,7 @@ def sums_function(variant: Variant, geometry: bool, attributes_too: bool) -> Any
 
     @ti.func
     def sum_slots(
-        progress: ti.template(), worker, n_workers, n_tiles, n_views, n_faces, n_attributes,
+        progress: ti.template(), worker, n_workers, n_views, n_faces, n_attributes,
         face_start: ti.template(), slots: ti.template(), more,
         d_corners: ti.template(), d_attributes: ti.template(),
         n_vertices, corner_start: ti.template(), corner_of: ti.template(),
@@ -37,7 +37,6 @@ def sums_function(variant: Variant, geometry: bool, attributes_too: bool) -> Any
     ):  # fmt: skip
         """Do a worker's part, once all tiles are done; arguments as of the kernel."""
         if ti.static(geometry or attributes_too):
-            await_tasks(progress, DRAW, n_workers, n_tiles)
             done = 0
             while True:
                 part = next_task(progress, FACES, worker, n_workers, PARTS)
@@ -56,20 +55,22 @@ def sums_function(variant: Variant, geometry: bool, attributes_too: bool) -> Any
                             m, n_attributes, n_sharing, face_start, slots, attributes_in,
                             more, d_attributes,
                         )  # fmt: skip
-            finish_tasks(progress, FACES, n_workers, done)
+            end_phase(progress, FACES, n_workers, done, PARTS)
         if ti.static(geometry):
             if n_vertices > 0:
-                await_tasks(progress, FACES, n_workers, PARTS)
                 n_points = n_views * n_vertices
                 each = (n_points + PARTS - 1) // PARTS
+                done = 0
                 while True:
                     part = next_task(progress, VERTICES, worker, n_workers, PARTS)
                     if part == PARTS:
                         break
+                    done += 1
                     for row in range(part * each, ti.min((part + 1) * each, n_points)):
                         sum_points(
                             row, n_vertices, 3 * (n_faces // n_views), corner_start, corner_of,
                             d_corners, d_points,
                         )  # fmt: skip
+                end_phase(progress, VERTICES, n_workers, done, PARTS)
 
     return sum_slots
