@@ -46,12 +46,15 @@ def _remember(
     @functools.wraps(function)
     def wrapper(faces: Tensor, *args: P.args, **kwargs: P.kwargs) -> T:
         results = _results_of(faces)
-        key = (function.__name__, args, tuple(sorted(kwargs.items())))
+        # Sorting takes a microsecond, and few give arguments by name.
+        key = (name, args, tuple(sorted(kwargs.items()))) if kwargs else (name, args)
         if key not in results:
             with torch.no_grad():
                 results[key] = function(faces, *args, **kwargs)
         result: T = results[key]
         return result
+
+    name = function.__name__
 
     return cast(Callable[Concatenate[Tensor, P], T], wrapper)
 
@@ -73,23 +76,36 @@ def index_range(faces: Tensor) -> tuple[int, int]:
     return int(low), int(high)
 
 
-@_remember
-def as_int32(faces: Tensor) -> Tensor:
-    """Return the faces as kernels read them, in a tensor that is never the caller's own."""
-    return faces.to(torch.int32).contiguous().detach()
+class KernelFaces:
+    """Faces as kernels read them; `kernel_faces` returns those of a tensor."""
+
+    def __init__(self, faces: Tensor) -> None:
+        self.lowest, self.highest = index_range(faces)
+        """The vertices that they name, as of `index_range`."""
+        self.rows = faces.to(torch.int32, copy=True, memory_format=torch.contiguous_format)
+        """int32, never the caller's own. [F, 3]"""
+        self._by_vertex: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def corners_by_vertex(self, n_vertices: int) -> tuple[Tensor, Tensor]:
+        """List the corners 3 f + k that each vertex is, in ascending order, vertex after vertex.
+
+        Returns:
+            Where each vertex's list begins [V + 1], and the lists [3 F]; int32.
+        """
+        found = self._by_vertex.get(n_vertices)
+        if found is None:
+            owners = self.rows.flatten()
+            counts = torch.bincount(owners, minlength=n_vertices)
+            start = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+            found = start.to(torch.int32), owners.argsort(stable=True).to(torch.int32)
+            self._by_vertex[n_vertices] = found
+        return found
 
 
 @_remember
-def corners_by_vertex(faces: Tensor, n_vertices: int) -> tuple[Tensor, Tensor]:
-    """List the corners 3 f + k that each vertex is, in ascending order, one vertex after another.
-
-    Returns:
-        Where each vertex's list begins [V + 1], and the lists [3 F]; int32.
-    """
-    owners = faces.flatten()
-    counts = torch.bincount(owners, minlength=n_vertices)
-    start = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    return start.to(torch.int32), owners.argsort(stable=True).to(torch.int32)
+def kernel_faces(faces: Tensor) -> KernelFaces:
+    """Return what kernels and their callers want to know of faces."""
+    return KernelFaces(faces)
 
 
 @_remember

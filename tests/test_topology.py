@@ -140,11 +140,25 @@ def test_faces_made_under_inference_mode_work():
 @pytest.mark.parametrize("seed", range(3))
 def test_each_vertex_has_the_list_of_its_corners(seed):
     faces = random_faces(seed)
-    start, corners = topology.corners_by_vertex(faces, 10)
+    start, corners = topology.kernel_faces(faces).corners_by_vertex(10)
     assert start.dtype == corners.dtype == torch.int32
     for v in range(10):
         wanted = [n for n, owner in enumerate(faces.flatten().tolist()) if owner == v]
         assert corners[start[v] : start[v + 1]].tolist() == wanted
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32])
+def test_kernels_read_faces_of_their_own(dtype):
+    faces = faces_of(TETRAHEDRON).to(dtype).T.contiguous().T  # not contiguous
+    known = topology.kernel_faces(faces)
+    assert topology.kernel_faces(faces) is known
+    assert (known.lowest, known.highest) == (0, 3)
+    assert known.rows.dtype == torch.int32
+    assert known.rows.is_contiguous()
+    assert known.rows.tolist() == TETRAHEDRON
+    faces[0, 0] = 5
+    assert known.rows.tolist() == TETRAHEDRON
+    assert topology.kernel_faces(faces).highest == 5
 
 
 def test_index_range_names_the_extremes():

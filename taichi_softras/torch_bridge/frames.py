@@ -4,11 +4,12 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from taichi_softras import topology
 from taichi_softras.constants import zeros
 from taichi_softras.inputs import RasterInputs
 from taichi_softras.pipeline import Plan
 from taichi_softras.settings import RasterSettings
+from taichi_softras.topology import KernelFaces, kernel_faces
+from taichi_softras.torch_bridge.launch import Fixed, Tensors, fix
 from taichi_softras.torch_bridge.memory import dtype_name
 
 MOST_KEPT = 64
@@ -25,6 +26,8 @@ class Frame(NamedTuple):
     table: Tensor
     nothing: Tensor
     """Attributes where none are to be read. [M, 3, 0]"""
+    fixed: Fixed | None = None
+    """Of a frame that is remembered."""
 
     @classmethod
     def of(cls, inputs: RasterInputs, settings: RasterSettings, orthographic: bool) -> "Frame":
@@ -74,23 +77,28 @@ def _metadata(value: Any) -> Any:
     return type(value)
 
 
-def recall(kind: Any, points: Tensor, faces: Tensor | None) -> Frame | None:
-    """Return the frame of arguments that were checked, if these are as good."""
+def recall(
+    kind: Any, points: Tensor, faces: Tensor | None
+) -> tuple[Frame | None, KernelFaces | None]:
+    """Return the frame of arguments that were checked, if these are as good; and the faces."""
     frame = _kept.get(kind)
-    if frame is not None and faces is not None:
-        low, high = topology.index_range(faces)
-        if low < 0 or high >= points.shape[1]:
-            return None
-    return frame
+    if frame is None or faces is None:
+        return frame, None
+    known = kernel_faces(faces)
+    if known.lowest < 0 or known.highest >= points.shape[1]:
+        return None, None
+    return frame, known
 
 
-def remember(kind: Any, frame: Frame) -> None:
+def remember(kind: Any, frame: Frame, points: Tensor) -> None:
     """Keep the frame of arguments that have been checked; of kind None nothing is kept."""
     if kind is None:
         return
     if len(_kept) >= MOST_KEPT:
         _kept.clear()
-    _kept[kind] = frame
+    plan, views, background, texels, table, nothing, _ = frame
+    tensors = Tensors(points, nothing, views, background, texels, table)
+    _kept[kind] = frame._replace(fixed=fix(plan, tensors))
 
 
 _kept: dict[Any, Frame] = {}

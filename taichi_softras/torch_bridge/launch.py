@@ -5,12 +5,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from taichi_softras import pipeline, topology
+from taichi_softras import pipeline
 from taichi_softras.inputs import RasterInputs
 from taichi_softras.kernels.fragment import state_planes
 from taichi_softras.kernels.types import EMPTY
 from taichi_softras.pipeline import CornerLists, Leftovers, Needs, Plan, Rendered, Scene
 from taichi_softras.skipped import SkippedFaces
+from taichi_softras.topology import KernelFaces, kernel_faces
 from taichi_softras.torch_bridge.memory import CopiedMemory, TorchMemory, launching, memory_for
 
 
@@ -29,16 +30,36 @@ class Tensors(NamedTuple):
     """[X, texture channels]"""
     maps: Tensor
     """See `inputs.RasterInputs.table`."""
-    faces: Tensor | None = None
-    """[F, 3] int64; None where the points are corners."""
+    faces: KernelFaces | None = None
+    """[F, 3]; None where the points are corners."""
 
     @classmethod
     def of(cls, inputs: RasterInputs) -> "Tensors":
         """Return the tensors of packed inputs."""
         return cls(
             inputs.points, inputs.attributes, inputs.views, inputs.background,
-            inputs.texels, inputs.table, inputs.faces,
+            inputs.texels, inputs.table,
+            None if inputs.faces is None else kernel_faces(inputs.faces),
         )  # fmt: skip
+
+
+class Fixed(NamedTuple):
+    """What stays from pass to pass: where they run, and a scene without the things that change."""
+
+    memory: TorchMemory
+    device: torch.device
+    scene: Scene
+
+
+def fix(plan: Plan, tensors: Tensors) -> Fixed | None:
+    """Return what passes over such tensors have in common; None where it has to be copied."""
+    points = tensors.points
+    memory = memory_for(points)
+    if isinstance(memory, CopiedMemory):
+        return None
+    with torch.no_grad():
+        scene = _scene(plan, memory, tensors._replace(faces=None))
+    return Fixed(memory, points.device, scene._replace(points=None))
 
 
 class Images(NamedTuple):
@@ -61,8 +82,8 @@ class Kept(NamedTuple):
     scene: Scene
     rendered: Rendered
     device: torch.device
-    faces: Tensor | None
-    """[F, 3] int64; None where the points are corners."""
+    faces: KernelFaces | None
+    """None where the points are corners."""
     shape: torch.Size
     """Of the points."""
 
@@ -78,11 +99,27 @@ class Gradients(NamedTuple):
     """dL/dsigma and dL/dgamma, 0-d."""
 
 
-def forward(plan: Plan, tensors: Tensors) -> tuple[Images, Kept]:
-    """Render; what is kept has the memory of the images, but alpha's."""
-    memory, device = memory_for(tensors.points), tensors.points.device
+def forward(plan: Plan, tensors: Tensors, fixed: Fixed | None = None) -> tuple[Images, Kept]:
+    """Render; what is kept has the memory of the images, but alpha's.
+
+    With `fixed` only the tensors' points, attributes and faces are looked at.
+    """
+    memory: TorchMemory | CopiedMemory
+    if fixed is None:
+        memory, device = memory_for(tensors.points), tensors.points.device
+    else:
+        memory, device, same = fixed
     with launching(device):
-        scene = _scene(plan, memory, tensors)
+        if fixed is None:
+            scene = _scene(plan, memory, tensors)
+        else:
+            points, attributes, faces = tensors.points, same.attributes, same.faces
+            if plan.variant.attributes:
+                attributes = memory.upload(tensors.attributes)
+            if tensors.faces is not None:
+                faces = memory.upload(tensors.faces.rows)
+            points = memory.upload(points, plan.n_points, 3)
+            scene = Scene(points, faces, attributes, *same[3:])
         drawn, rendered = pipeline.forward(plan, memory, scene)
         batch, left = plan.batch, rendered.left
         alpha, image, depth = memory.tensor(drawn, *batch), None, None
@@ -138,7 +175,7 @@ def _scene(plan: Plan, memory: TorchMemory | CopiedMemory, tensors: Tensors) -> 
     points = memory.upload(tensors.points, plan.n_points, 3)
     faces = attributes = background = texels = maps = None
     if tensors.faces is not None:
-        faces = memory.upload(topology.as_int32(tensors.faces))
+        faces = memory.upload(tensors.faces.rows)
     if variant.attributes:
         attributes = memory.upload(tensors.attributes)
     if variant.channels:
@@ -171,8 +208,8 @@ def adjoint(
             d_d = memory.upload(d_depth, pixels)
         lists = None
         if kept.faces is not None and needs.points:
-            by_vertex = topology.corners_by_vertex(kept.faces, plan.n_vertices)
-            lists = CornerLists(*(memory.upload(t) for t in by_vertex))
+            start, corners = kept.faces.corners_by_vertex(plan.n_vertices)
+            lists = CornerLists(memory.upload(start), memory.upload(corners))
         found = pipeline.adjoint(
             plan, memory, kept.scene, kept.rendered, d_a, d_i, d_d, needs, lists
         )

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import cache, lru_cache, partial
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
 
-import numpy as np
 import taichi as ti
 import torch
 from torch import Tensor
@@ -97,9 +96,9 @@ class TorchMemory:
         """Return one number of an int32 tensor, once everything that writes it has run."""
         return int(array.item() if array.numel() == 1 else array[index])
 
-    def window(self, array: Tensor) -> "_Window":
-        """Return quick access to an int32 tensor."""
-        return _Window(array.numpy() if array.is_cpu else array)
+    def window(self, array: Tensor, first: int) -> "_Window | _DeviceWindow":
+        """Return quick access to an int32 tensor, of which so many numbers will be read."""
+        return (_Window if array.is_cpu else _DeviceWindow)(array, first)
 
     def upload(self, tensor: Tensor, *shape: int) -> Tensor:
         """Return a tensor for kernels, which take it in this shape: itself, if it is contiguous.
@@ -117,19 +116,35 @@ class TorchMemory:
 
 
 class _Window:
-    """An int32 tensor; one of the CPU as NumPy's array, which takes a quarter of the time."""
+    """An int32 tensor on the CPU as bytes of Python's, which takes a tenth of torch's time."""
 
-    def __init__(self, array: Any) -> None:
-        self._array = array
-        self._clear = partial(array.fill, 0) if isinstance(array, np.ndarray) else array.zero_
+    def __init__(self, array: Tensor, first: int) -> None:
+        self._all: memoryview = array.numpy().data
+        self._zeros = memoryview(bytes(self._all.nbytes)).cast("i")
+        self._first = self._all[:first]
 
     def clear(self) -> None:
         """Fill it with zeros."""
-        self._clear()
+        self._all[:] = self._zeros
 
-    def read(self, n: int) -> list[int]:
-        """Return its first n numbers, once everything that writes them has run."""
-        numbers: list[int] = self._array[:n].tolist()
+    def read(self) -> list[int]:
+        """Return its first numbers."""
+        return self._first.tolist()
+
+
+class _DeviceWindow(NamedTuple):
+    """An int32 tensor elsewhere, and how many of its numbers are read."""
+
+    array: Tensor
+    first: int
+
+    def clear(self) -> None:
+        """Fill it with zeros."""
+        self.array.zero_()
+
+    def read(self) -> list[int]:
+        """Return its first numbers, once everything that writes them has run."""
+        numbers: list[int] = self.array[: self.first].tolist()
         return numbers
 
 

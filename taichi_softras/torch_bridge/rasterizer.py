@@ -14,6 +14,7 @@ from taichi_softras.pipeline import Needs
 from taichi_softras.settings import RasterSettings
 from taichi_softras.skipped import SkippedFaces, warn_about_skipped
 from taichi_softras.texture_maps import FaceTexture
+from taichi_softras.topology import KernelFaces, kernel_faces
 from taichi_softras.torch_bridge import launch, operators
 from taichi_softras.torch_bridge.derivatives import first_only
 from taichi_softras.torch_bridge.frames import Frame, kind_of, recall, remember
@@ -69,19 +70,19 @@ def rasterize(
         DerivativeError: On asking for a second derivative.
     """
     settings = settings or _DEFAULTS
-    compiling, kind, frame = torch.compiler.is_compiling(), None, None
+    compiling, kind, frame, known = torch.compiler.is_compiling(), None, None, None
     if isinstance(corners_ndc, Tensor) and not compiling:
         backend = runtime.init(tensors_on=corners_ndc.device.type)
         if background is None and texture is None and face_counts is None:
             size = check_size("size", size)
             choices = (backend, size, orthographic)
             kind = kind_of(settings, choices, corners_ndc, corner_attributes, faces)
-            frame = recall(kind, corners_ndc, faces)
+            frame, known = recall(kind, corners_ndc, faces)
         if frame is None:
             check_backend(corners_ndc, settings)
     if frame is not None:  # nothing else has to be checked
         attributes = frame.attributes_of(corner_attributes, settings)
-        drawn = [_draw(frame, corners_ndc, attributes, faces, settings)]
+        drawn = [_draw(frame, corners_ndc, attributes, faces, known, settings)]
     else:
         inputs = pack_inputs(
             corners_ndc,
@@ -98,12 +99,13 @@ def rasterize(
             drawn = [operators.render(group, settings, orthographic) for group in groups]
         else:
             frames = [Frame.of(group, settings, orthographic) for group in groups]
+            known = None if faces is None else kernel_faces(faces)
             drawn = [
-                _draw(frame, group.points, group.attributes, group.faces, settings)
+                _draw(frame, corners_ndc, group.attributes, faces, known, settings)
                 for frame, group in zip(frames, groups, strict=True)
             ]
             if len(groups) == 1:
-                remember(kind, frames[0])
+                remember(kind, frames[0], corners_ndc)
     alpha, image, depth, counts = drawn[0]
     if not compiling:
         warn_about_skipped(counts)
@@ -123,14 +125,18 @@ def _draw(
     points: Tensor,
     attributes: Tensor,
     faces: Tensor | None,
+    known: KernelFaces | None,
     settings: RasterSettings,
 ) -> Drawn:
-    """Render a group of channels; attributes are [M, 3, C]."""
-    read: tuple[Tensor | None, ...] = (attributes, frame.background, frame.texels)
-    if settings.color == "none":  # each tensor takes torch a microsecond
-        read = (None, None, None)
+    """Render a group of channels; attributes are [M, 3, C], and `known` are the faces."""
+    more: tuple[Any, ...] = ()  # torch takes a microsecond for each
+    softness = settings.sigma, settings.gamma
+    if isinstance(softness[0], Tensor) or isinstance(softness[1], Tensor):
+        more = (attributes, frame.background, frame.texels, *softness)
+    elif settings.color != "none":
+        more = (attributes, frame.background, frame.texels)
     drawn: Drawn = _Rasterize.apply(  # type: ignore[no-untyped-call]
-        points, *read, settings.sigma, settings.gamma, faces, frame
+        frame, known, faces, points, *more
     )
     return drawn
 
@@ -141,22 +147,23 @@ class _Rasterize(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        points: Tensor,
-        attributes: Tensor | None,
-        background: Tensor | None,
-        texels: Tensor | None,
-        sigma: Any,
-        gamma: Any,
-        faces: Tensor | None,
         frame: Frame,
+        known: KernelFaces | None,
+        faces: Tensor | None,
+        points: Tensor,
+        attributes: Tensor | None = None,
+        background: Tensor | None = None,
+        texels: Tensor | None = None,
+        sigma: Any = None,
+        gamma: Any = None,
     ) -> Drawn:
         plan = frame.plan
         if attributes is None or background is None or texels is None:
             attributes, background, texels = frame.nothing, frame.background, frame.texels
         tensors = launch.Tensors(
-            points, attributes, frame.views, background, texels, frame.table, faces
+            points, attributes, frame.views, background, texels, frame.table, known
         )
-        images, ctx.kept = launch.forward(plan, tensors)
+        images, ctx.kept = launch.forward(plan, tensors, frame.fixed)
         alpha, image, depth = images.alpha, images.image, images.depth
         if image is not None and depth is not None:
             # Aliases: results that autograd owns must not be reached from what they keep alive.
@@ -175,8 +182,12 @@ class _Rasterize(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *d_outputs: Tensor) -> tuple[Tensor | None, ...]:
         _ = ctx.saved_tensors
-        pull_back = partial(_pull_back, ctx.kept, ctx.softness, ctx.needs_input_grad)
-        return (*first_only(pull_back, *d_outputs[:3]), None, None)
+        pull_back = partial(_pull_back, ctx.kept, ctx.softness, ctx.needs_input_grad[_FIXED:])
+        return (*(None,) * _FIXED, *first_only(pull_back, *d_outputs[:3]))
+
+
+_FIXED = 3
+"""Arguments of `_Rasterize` that have no gradients, the first ones."""
 
 
 def _pull_back(
@@ -187,8 +198,8 @@ def _pull_back(
     d_image: Tensor | None,
     d_depth: Tensor | None,
 ) -> tuple[Tensor | None, ...]:
-    """Return the gradients of the first six arguments of `_Rasterize`, None where not needed."""
-    points, attributes, background, texels, sigma, gamma = needed[:6]
+    """Return the gradients of the other arguments of `_Rasterize`, None where not needed."""
+    points, attributes, background, texels, sigma, gamma = (*needed, *(False,) * 5)[:6]
     needs = Needs(points, attributes, background, sigma or gamma, texels)
     found = launch.adjoint(kept, d_alpha, d_image, d_depth, needs)
     d_softness: list[Tensor | None] = [None, None]
@@ -197,4 +208,5 @@ def _pull_back(
             total.to(like) if like is not None and wanted else None
             for total, like, wanted in zip(found.softness, softness, (sigma, gamma), strict=True)
         ]
-    return found.points, found.attributes, found.background, found.texels, *d_softness
+    gradients = found.points, found.attributes, found.background, found.texels, *d_softness
+    return gradients[: len(needed)]
