@@ -11,7 +11,7 @@ from taichi_softras.errors import DerivativeError
 Gradients = tuple[Tensor | None, ...]
 
 
-def first_only(pull_back: Callable[..., Gradients], *d_outputs: Tensor) -> Gradients:
+def first_only(pull_back: Callable[..., Gradients], *d_outputs: Tensor | None) -> Gradients:
     """Call an adjoint; within `create_graph=True`, so that differentiating again is refused."""
     if not torch.is_grad_enabled():
         return pull_back(*d_outputs)
@@ -21,7 +21,9 @@ def first_only(pull_back: Callable[..., Gradients], *d_outputs: Tensor) -> Gradi
 
 class _FirstOnly(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, pull_back: Callable[..., Gradients], *d_outputs: Tensor) -> Gradients:
+    def forward(
+        ctx: Any, pull_back: Callable[..., Gradients], *d_outputs: Tensor | None
+    ) -> Gradients:
         return pull_back(*d_outputs)
 
     @staticmethod

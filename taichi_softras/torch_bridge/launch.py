@@ -194,18 +194,19 @@ def _scene(plan: Plan, memory: TorchMemory | CopiedMemory, tensors: Tensors) -> 
 
 
 def adjoint(
-    kept: Kept, d_alpha: Tensor, d_image: Tensor | None, d_depth: Tensor | None, needs: Needs
+    kept: Kept, d_alpha: Tensor | None, d_image: Tensor | None, d_depth: Tensor | None, needs: Needs
 ) -> Gradients:
-    """Pull gradients of the images back to the arguments; without colour there is one image."""
+    """Pull gradients of the images back to the arguments; None is a gradient of 0."""
     plan, variant, device = kept.plan, kept.plan.variant, kept.device
     memory = kept.memory.again()
     with launching(device):
         pixels = plan.pixels
-        d_a = memory.upload(d_alpha, pixels)
+        d_a = memory.blank(pixels) if d_alpha is None else memory.upload(d_alpha, pixels)
         d_i = d_d = memory.nothing(1)
-        if variant.color != "none" and d_image is not None and d_depth is not None:
-            d_i = memory.upload(d_image, pixels * variant.channels)
-            d_d = memory.upload(d_depth, pixels)
+        if variant.color != "none":
+            n = pixels * variant.channels
+            d_i = memory.blank(n) if d_image is None else memory.upload(d_image, n)
+            d_d = memory.blank(pixels) if d_depth is None else memory.upload(d_depth, pixels)
         lists = None
         if kept.faces is not None and needs.points:
             start, corners = kept.faces.corners_by_vertex(plan.n_vertices)

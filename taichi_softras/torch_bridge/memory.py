@@ -84,6 +84,10 @@ class TorchMemory:
         """Return a tensor that kernels take and do not touch, the same one each time."""
         return _nothing(ndim, torch.int32 if integers else self._dtype, self._device)
 
+    def blank(self, n: int) -> Tensor:
+        """Return at least n zeros that kernels only read."""
+        return _blank(n, self._dtype, self._device)
+
     def scratch(self) -> "TorchMemory":
         """Return memory for part of the work: this, as tensors are freed one by one."""
         return self
@@ -157,6 +161,25 @@ def _nothing(ndim: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         return torch.zeros([1] * ndim, dtype=dtype, device=device)
 
 
+MOST_BLANK = 2**20
+"""Zeros that are kept, at the most."""
+
+
+def _blank(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    kept = _blanks.get((dtype, device))
+    if kept is not None and kept.shape[0] >= n:
+        return kept
+    with torch.inference_mode(False):
+        kept = torch.zeros(max(n, 1), dtype=dtype, device=device)
+    if n <= MOST_BLANK:
+        _blanks[dtype, device] = kept
+    return kept
+
+
+_blanks: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+"""The longest ones so far."""
+
+
 class _LastingMemory(TorchMemory):
     """Tensors of inference mode could not be written later, so here are none."""
 
@@ -186,6 +209,10 @@ class CopiedMemory(DeviceMemory):
         """Copy a tensor to an array, of this shape if one is given."""
         plain = tensor.detach().contiguous()
         return super().upload(plain.view(shape) if shape else plain)
+
+    def blank(self, n: int) -> Any:
+        """Return n zeros."""
+        return self.upload(torch.zeros(n, dtype=self._torch_dtype))
 
     def tensor(self, array: Any, *shape: int) -> Tensor:
         """Copy an array's elements to a new tensor."""

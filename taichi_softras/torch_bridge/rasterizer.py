@@ -164,6 +164,7 @@ class _Rasterize(torch.autograd.Function):
             points, attributes, frame.views, background, texels, frame.table, known
         )
         images, ctx.kept = launch.forward(plan, tensors, frame.fixed)
+        ctx.set_materialize_grads(False)  # few losses look at all images
         alpha, image, depth = images.alpha, images.image, images.depth
         if image is not None and depth is not None:
             # Aliases: results that autograd owns must not be reached from what they keep alive.
@@ -180,7 +181,7 @@ class _Rasterize(torch.autograd.Function):
         return alpha, image, depth, images.skipped
 
     @staticmethod
-    def backward(ctx: Any, *d_outputs: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *d_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
         _ = ctx.saved_tensors
         pull_back = partial(_pull_back, ctx.kept, ctx.softness, ctx.needs_input_grad[_FIXED:])
         return (*(None,) * _FIXED, *first_only(pull_back, *d_outputs[:3]))
@@ -194,7 +195,7 @@ def _pull_back(
     kept: launch.Kept,
     softness: list[Tensor | None] | None,
     needed: tuple[bool, ...],
-    d_alpha: Tensor,
+    d_alpha: Tensor | None,
     d_image: Tensor | None,
     d_depth: Tensor | None,
 ) -> tuple[Tensor | None, ...]:
