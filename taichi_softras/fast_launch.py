@@ -1,10 +1,11 @@
 """Kernel launches without Taichi's Python overhead, where that is known to be the same.
 
 Taichi's public call spends some 10 to 30 microseconds on every argument. Once a kernel has been
-called publicly, this file puts the arguments straight into a launch context, which is kept: in a
-loop most arguments are those of the last time. That is private API: it is used with the Taichi
-version that it was read in, on the CPU, for arguments of exactly the annotated types, and outside
-of tapes. Everything else goes through the public call.
+called publicly, this file puts the arguments straight into a launch context, as that call does. On
+the CPU the context is kept: in a loop most arguments are those of the last time. On GPUs each
+launch has a new one, because launching puts what belongs to the device in its place. That is
+private API: it is used with the Taichi version that it was read in, for arguments of exactly the
+annotated types, and outside of tapes. Everything else goes through the public call.
 
 Either way kernels get a torch tensor's memory and nothing of its history. One with more axes than
 the kernel's parameter counts as its rows: the first axes are taken for one.
@@ -31,6 +32,7 @@ Taichi takes half a microsecond for an array in every launch, and kernels have t
 """
 
 _CPUS = (ti.x64, ti.arm64)
+_GPUS = (ti.cuda, ti.vulkan, ti.opengl, ti.metal)
 
 _TORCH_NAMES = {ti.f32: "torch.float32", ti.f64: "torch.float64", ti.i32: "torch.int32"}
 
@@ -43,7 +45,7 @@ def launch(kernel: Callable[..., None], *arguments: Any) -> None:
     found = _contexts.get(kernel)
     if found is None or not found.is_current():
         _call(kernel, arguments)
-        _contexts[kernel] = _Context(kernel)
+        _contexts[kernel] = (_Context if on_cpu() else _NewContext)(kernel)
     elif not found.start(enumerate(arguments), len(arguments)):
         _call(kernel, arguments)
 
@@ -131,7 +133,7 @@ def _compiling_quickly() -> Iterator[None]:
     compiled as they were. A GPU's compiler gets Taichi's optimised code.
     """
     config = impl.current_cfg()
-    if config.arch not in _CPUS:
+    if not on_cpu():
         yield
         return
     before = config.cfg_optimization, config.opt_level
@@ -140,6 +142,11 @@ def _compiling_quickly() -> Iterator[None]:
         yield
     finally:
         config.cfg_optimization, config.opt_level = before
+
+
+def on_cpu() -> bool:
+    """Whether Taichi's kernels run on the CPU."""
+    return impl.current_cfg().arch in _CPUS
 
 
 class _Argument(NamedTuple):
@@ -161,13 +168,16 @@ _NOTHING = object()
 class _Context:
     """Taichi's launch context of a kernel that has been called publicly, and what is in it."""
 
+    archs: tuple[Any, ...] = _CPUS
+    """Where it may be used."""
+
     def __init__(self, kernel: Callable[..., None]) -> None:
         self._program = impl.get_runtime().prog
         self._code: Any = None  # None where only the public call will do
         # `_primal` is private too.
         primal = getattr(kernel, "_primal", None)
-        config = impl.current_cfg()
-        if primal is None or ti.__version__ not in KNOWN_VERSIONS or config.arch not in _CPUS:
+        arch = impl.current_cfg().arch
+        if primal is None or ti.__version__ not in KNOWN_VERSIONS or arch not in self.archs:
             return
         instances, wanted = list(primal.compiled_kernels.values()), _wanted(kernel)
         if len(instances) != 1 or wanted is None:  # compiled for tensors with gradients, too
@@ -181,7 +191,9 @@ class _Context:
         self._code = program.compile_kernel(
             program.config(), program.get_device_caps(), instances[0]
         )
-        self._context = instances[0].make_launch_context()
+        self._kernel = instances[0]
+        self._context = self._kernel.make_launch_context()
+        self._reaches_cuda = arch == ti.cuda
 
     def is_current(self) -> bool:
         """Whether Taichi is still the one that it was made in."""
@@ -247,7 +259,8 @@ class _Context:
 
     def _set_tensor(self, i: int, place: tuple[int], value: Any, ndim: int) -> bool:
         shape = value.shape
-        if len(shape) < ndim or not value.is_cpu or not value.is_contiguous():
+        there = value.is_cpu or (self._reaches_cuda and value.is_cuda)
+        if len(shape) < ndim or not there or not value.is_contiguous():
             return False
         now = (value.data_ptr(), shape)
         if now != self._held[i]:
@@ -267,6 +280,20 @@ class _Context:
         self._context.set_arg_ndarray(place, value.arr)
         self._held[i] = _NOTHING
         return True
+
+
+class _NewContext(_Context):
+    """One for each launch: on GPUs."""
+
+    archs = _GPUS
+
+    def start(self, arguments: Any, expected: int | None = None) -> bool:
+        """Set arguments and launch, or return False if only the public call will do."""
+        if self._code is None:
+            return False
+        self._context = self._kernel.make_launch_context()
+        self._held = [_NOTHING] * len(self._wanted)
+        return super().start(arguments, expected)
 
 
 @cache
