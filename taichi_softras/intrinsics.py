@@ -16,6 +16,8 @@ def check_size(name: str, size: Any) -> tuple[int, int]:
     """Return (height, width), or say what is wrong with it."""
     if type(size) is int and size > 0:
         return size, size
+    if type(size) is tuple and tuple(map(type, size)) == (int, int) and min(size) > 0:
+        return size  # abstract classes take their time
     pair = tuple(size) if isinstance(size, Sequence) else (size, size)
     if len(pair) != 2 or not all(isinstance(side, Integral) for side in pair) or min(pair) < 1:
         raise ArgumentError(f"`{name}` must be positive pixels, (height, width), got {size!r}.")
