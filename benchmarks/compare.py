@@ -1,11 +1,15 @@
 """Is this checkout faster than that one? Both run in turns, so a busy machine slows both alike.
 
-python benchmarks/compare.py OLD_CHECKOUT NEW_CHECKOUT [--rounds 15] [--threads 1 2]
+python benchmarks/compare.py OLD_CHECKOUT NEW_CHECKOUT [--rounds 11] [--threads 1 2]
+
+A turn is a loop of passes; of each its median and its least time count. Sums of images and of
+gradients are compared first: nothing is reported of checkouts that differ.
 """
 
 import argparse
 import inspect
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -39,9 +43,18 @@ CASES = [
     (3, 64, 24, 1e-4, "none", "mesh"),
 ]
 
+FEWEST = 3
+"""Passes of a turn."""
+
+ANSWER = "turn: "
+"""Begins a worker's line; Taichi writes others."""
+
 
 def worker():
-    """Time the case that each line of stdin names, and print its milliseconds."""
+    """Time the case that each line of stdin names.
+
+    Prints the median and the least milliseconds of a loop, and sums of what came out.
+    """
     import time
 
     import torch
@@ -53,7 +66,8 @@ def worker():
     takes_faces = "faces" in inspect.signature(tsr.rasterize).parameters
     steps = {}
     for line in sys.stdin:
-        level, size, views, sigma, color, given = case = tuple(json.loads(line))
+        seconds, *rest = json.loads(line)
+        level, size, views, sigma, color, given = case = tuple(rest)
         if case not in steps:
             mesh = shapes.icosphere(level)
             turns = torch.arange(views) / views
@@ -67,11 +81,13 @@ def worker():
             leaf = kinds[given].clone().requires_grad_()
             settings = tsr.RasterSettings(sigma=sigma, color=color)
             upstream = torch.rand(views, size, size, generator=rng)
-            steps[case] = (mesh, camera, leaf, settings, upstream, colors[mesh.faces])
-        mesh, camera, leaf, settings, upstream, attributes = steps[case]
+            of_channels = upstream[..., None].repeat(1, 1, 1, 3)
+            gradients = [upstream] if color == "none" else [upstream, of_channels]
+            steps[case] = (mesh, camera, leaf, settings, gradients, colors[mesh.faces])
+        mesh, camera, leaf, settings, gradients, attributes = steps[case]
 
         def step(
-            mesh=mesh, camera=camera, leaf=leaf, settings=settings, d=upstream, a=attributes,
+            mesh=mesh, camera=camera, leaf=leaf, settings=settings, d=gradients, a=attributes,
             size=size, given=given, color=color,
         ):  # fmt: skip
             if given == "mesh":
@@ -84,25 +100,39 @@ def worker():
                 elif given == "vertices":
                     corners = mesh.at_corners(leaf)
                 out = tsr.rasterize(corners, a, size=size, settings=settings, **more)
-            outputs, gradients = [out.alpha], [d]
-            if out.image is not None:
-                outputs.append(out.image)
-                gradients.append(d[..., None].expand_as(out.image))
-            torch.autograd.grad(outputs, [leaf], gradients, allow_unused=True)
+            outputs = [out.alpha] if out.image is None else [out.alpha, out.image]
+            return outputs, torch.autograd.grad(outputs, [leaf], d)
 
-        best = float("inf")
-        for _ in range(4):
+        outputs, found = step()
+        sums = [float(x.detach().double().abs().sum()) for x in (*outputs, *found)]
+        del outputs, found
+        times, end = [], time.perf_counter() + seconds
+        while time.perf_counter() < end or len(times) < FEWEST:
             start = time.perf_counter()
             step()
-            best = min(best, time.perf_counter() - start)
-        print(json.dumps(1e3 * best), flush=True)
+            times.append(1e3 * (time.perf_counter() - start))
+        print(ANSWER + json.dumps([statistics.median(times), min(times), sums]), flush=True)
+
+
+def report(old, new):
+    """Compare the turns of a case."""
+    for a, b in zip(old[0][2], new[0][2], strict=True):
+        if not math.isclose(a, b, rel_tol=1e-3):
+            raise SystemExit(f"the checkouts differ: sums of results are {a} and {b}")
+    parts = []
+    for which in (0, 1):
+        ours, theirs = ([turn[which] for turn in turns] for turns in (new, old))
+        ratio = statistics.median(b / a for a, b in zip(theirs, ours, strict=True))
+        parts.append(f"{statistics.median(theirs):.2f} {statistics.median(ours):.2f}, {ratio:.2f}")
+    return "; ".join(parts)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("old", type=Path)
     parser.add_argument("new", type=Path)
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--seconds", type=float, default=0.15, help="of a turn")
     parser.add_argument("--threads", type=int, nargs=2, default=(0, 0), help="old, new; 0: all")
     args = parser.parse_args()
     processes = []
@@ -121,20 +151,19 @@ def main():
                 stderr=subprocess.DEVNULL,
             )
         )
-    print("level size views sigma color given: old min, new min [ms]; median of new / old")
+    print("level size views sigma color given: old and new median [ms], new / old; the same of the least")
     for case in CASES:
         samples = ([], [])
         for _ in range(args.rounds):
             for process, times in zip(processes, samples, strict=True):
-                process.stdin.write(json.dumps(case) + "\n")
+                process.stdin.write(json.dumps([args.seconds, *case]) + "\n")
                 process.stdin.flush()
                 # Taichi greets on stdout.
-                while not (line := process.stdout.readline().strip())[:1].isdigit():
+                while not (line := process.stdout.readline()).startswith(ANSWER):
                     if not line and process.poll() is not None:
                         raise SystemExit("a checkout's process ended; run its worker by hand")
-                times.append(json.loads(line))
-        ratio = statistics.median(new / old for old, new in zip(*samples, strict=True))
-        print(*case, f": {min(samples[0]):.2f} {min(samples[1]):.2f}; {ratio:.2f}", flush=True)
+                times.append(json.loads(line.removeprefix(ANSWER)))
+        print(*case, ":", report(*samples), flush=True)
     for process in processes:
         process.stdin.close()
         process.wait()
