@@ -151,7 +151,9 @@ def main():
                 stderr=subprocess.DEVNULL,
             )
         )
-    print("level size views sigma color given: old and new median [ms], new / old; the same of the least")
+    print(
+        "level size views sigma color given: old and new median [ms], new / old; the same of the least"
+    )
     for case in CASES:
         samples = ([], [])
         for _ in range(args.rounds):
