@@ -152,7 +152,7 @@ def main():
             )
         )
     print(
-        "level size views sigma color given: old and new median [ms], new / old; the same of the least"
+        "level size views sigma color given: old and new medians [ms], new / old; least times too"
     )
     for case in CASES:
         samples = ([], [])
