@@ -196,6 +196,24 @@ def test_results_changed_in_place_are_noticed_by_autograd(arch):
         loss.backward()
 
 
+@pytest.mark.parametrize("color", ["softmax", "hard"])
+@pytest.mark.parametrize("looked_at", ["image", "alpha", "depth"])
+def test_images_that_no_loss_looks_at_are_as_good_as_zeros(color, looked_at):
+    given = triangles()
+    settings = Options(color=color).settings(sigma=1e-2, gamma=0.1)
+    for _ in range(2):  # the second reads zeros that stay
+        out = rasterize(*given, size=9, settings=settings)
+        images = {"image": out.image, "alpha": out.alpha, "depth": out.depth}
+        d = {name: torch.rand(x.shape) * (name == looked_at) for name, x in images.items()}
+        wanted = torch.autograd.grad(
+            list(images.values()), given, list(d.values()), retain_graph=True, allow_unused=True
+        )
+        found = torch.autograd.grad(images[looked_at], given, d[looked_at], allow_unused=True)
+        for a, b in zip(found, wanted, strict=True):
+            assert (a is None) == (b is None)
+            assert a is None or torch.equal(a, b)
+
+
 def test_a_second_gpu_is_refused_with_the_way_out(arch):
     class OnSecondGpu:
         device = torch.device("cuda:1")
