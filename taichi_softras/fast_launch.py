@@ -81,9 +81,8 @@ class Launch:
             held = [*self._placed(self._kept), *((i, 0) for i in self._unused)]
             self._context = context if context.hold(held) else None
         if self._context is None or not context.start(self._placed(given)):
-            arguments = self._placed(self._kept | given)
-            all_ = dict(arguments) | dict.fromkeys(self._unused, 0)
-            _call(self.kernel, [all_[i] for i in range(len(all_))])
+            by_place = dict(self._placed(self._kept | given)) | dict.fromkeys(self._unused, 0)
+            _call(self.kernel, [by_place[i] for i in sorted(by_place)])
 
     def _placed(self, arguments: dict[str, Any]) -> list[tuple[int, Any]]:
         places = self._places

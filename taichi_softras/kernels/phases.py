@@ -19,8 +19,7 @@ STRIDE = 16
 
 
 LINGER = 100
-"""Atomic additions, half a microsecond: others' way out of a launch takes as long, but not their
-way to sleep."""
+"""Atomic additions: half a microsecond, in which others leave a launch, but do not fall asleep."""
 
 
 def counters(phases: int, n_workers: int) -> int:
@@ -70,8 +69,9 @@ def leave_last(progress: ti.template(), worker, n_workers):
     """Let worker 0 end a launch a moment after the others; all must have awaited the last phase.
 
     The last one wakes the thread that launched. Worker 0 came first, so it mostly is on the
-    processor that this thread has just left: there it goes on at once. On another one, or on one
-    that has nothing to do any more, Linux has to be woken too, for 40 microseconds.
+    processor that this thread has just left, and there it goes on at once. Otherwise, or if another
+    processor has nothing to do any more, that one is interrupted for it: 40 microseconds in a
+    virtual machine.
     """
     if worker == 0 and n_workers > 1:
         for _ in range(LINGER):
