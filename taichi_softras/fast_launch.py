@@ -23,7 +23,7 @@ from taichi.lang import impl
 from taichi.types.ndarray_type import NdarrayType
 
 KNOWN_VERSIONS = ((1, 7, 4),)
-"""Taichi versions whose `Kernel.launch_kernel` does what `_Context.launch` does."""
+"""Taichi versions whose `Kernel.launch_kernel` does what `_Context.start` does."""
 
 UNUSED = int
 """Annotation of what a kernel has no use for: a number, and a `Launch` gives it 0.

@@ -47,14 +47,12 @@ def _remember(
     def wrapper(faces: Tensor, *args: P.args, **kwargs: P.kwargs) -> T:
         results = _results_of(faces)
         # Sorting takes a microsecond, and few give arguments by name.
-        key = (name, args, tuple(sorted(kwargs.items()))) if kwargs else (name, args)
+        key = (function.__name__, args, tuple(sorted(kwargs.items())) if kwargs else ())
         if key not in results:
             with torch.no_grad():
                 results[key] = function(faces, *args, **kwargs)
         result: T = results[key]
         return result
-
-    name = function.__name__
 
     return cast(Callable[Concatenate[Tensor, P], T], wrapper)
 

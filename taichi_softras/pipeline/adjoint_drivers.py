@@ -33,11 +33,12 @@ def pull_on_cpu(
     assert isinstance(space, Workspace)
     wanted = (needs.points, needs.attributes, needs.softness, needs.texels)
     given = _read_by_adjoint(plan, scene, rendered.left, d_images)
-    if needs.points and corner_lists is None:
-        given["d_corners"] = found.points
-    elif needs.points and corner_lists is not None:
-        given["d_points"] = found.points
-        given["corner_start"], given["corner_of"] = corner_lists
+    if needs.points:
+        if corner_lists is None:
+            given["d_corners"] = found.points
+        else:
+            given["d_points"] = found.points
+            given["corner_start"], given["corner_of"] = corner_lists
     if needs.attributes:
         given["d_attributes"] = found.attributes
     if needs.texels:

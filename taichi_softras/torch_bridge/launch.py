@@ -10,6 +10,7 @@ from taichi_softras.inputs import RasterInputs
 from taichi_softras.kernels.fragment import state_planes
 from taichi_softras.kernels.types import EMPTY
 from taichi_softras.pipeline import CornerLists, Leftovers, Needs, Plan, Rendered, Scene
+from taichi_softras.pipeline.plan import Array
 from taichi_softras.skipped import SkippedFaces
 from taichi_softras.topology import KernelFaces, kernel_faces
 from taichi_softras.torch_bridge.memory import CopiedMemory, TorchMemory, launching, memory_for
@@ -43,12 +44,16 @@ class Tensors(NamedTuple):
         )  # fmt: skip
 
 
+Setting = tuple[Array, Array, Array, Array]
+"""The last fields of a `Scene`: views, background, texels and maps."""
+
+
 class Fixed(NamedTuple):
-    """What stays from pass to pass: where they run, and a scene without the things that change."""
+    """What stays from pass to pass: where they run, and what they read besides the triangles."""
 
     memory: TorchMemory
     device: torch.device
-    scene: Scene
+    setting: Setting
 
 
 def fix(plan: Plan, tensors: Tensors) -> Fixed | None:
@@ -58,8 +63,7 @@ def fix(plan: Plan, tensors: Tensors) -> Fixed | None:
     if isinstance(memory, CopiedMemory):
         return None
     with torch.no_grad():
-        scene = _scene(plan, memory, tensors._replace(faces=None))
-    return Fixed(memory, points.device, scene._replace(points=None))
+        return Fixed(memory, points.device, _setting(plan, memory, tensors))
 
 
 class Images(NamedTuple):
@@ -106,20 +110,11 @@ def forward(plan: Plan, tensors: Tensors, fixed: Fixed | None = None) -> tuple[I
     """
     memory: TorchMemory | CopiedMemory
     if fixed is None:
-        memory, device = memory_for(tensors.points), tensors.points.device
+        memory, device, setting = memory_for(tensors.points), tensors.points.device, None
     else:
-        memory, device, same = fixed
+        memory, device, setting = fixed
     with launching(device):
-        if fixed is None:
-            scene = _scene(plan, memory, tensors)
-        else:
-            points, attributes, faces = tensors.points, same.attributes, same.faces
-            if plan.variant.attributes:
-                attributes = memory.upload(tensors.attributes)
-            if tensors.faces is not None:
-                faces = memory.upload(tensors.faces.rows)
-            points = memory.upload(points, plan.n_points, 3)
-            scene = Scene(points, faces, attributes, *same[3:])
+        scene = _scene(plan, memory, tensors, setting)
         drawn, rendered = pipeline.forward(plan, memory, scene)
         batch, left = plan.batch, rendered.left
         alpha, image, depth = memory.tensor(drawn, *batch), None, None
@@ -136,9 +131,8 @@ def leftovers(kept: Kept, images: Images) -> Leftovers:
     with launching(kept.device):
         state = kept.memory.tensor(left.state, plan.state_numbers)
         winner = kept.memory.tensor(left.winner, plan.pixels if color == "hard" else 1)
-        if (
-            kept.rendered.lease is not None
-        ):  # working tensors, which are lent again, and may be long
+        if kept.rendered.lease is not None:
+            # Working tensors, which are lent again, and may be long.
             state = state[: plan.state_numbers].clone()
             winner = winner[: plan.pixels if color == "hard" else 1].clone()
         _clear_unwritten(state, plan)
@@ -168,29 +162,27 @@ def bin_again(plan: Plan, tensors: Tensors, left: Leftovers) -> Kept:
     return Kept(plan, memory, scene, rendered, points.device, tensors.faces, points.shape)
 
 
-def _scene(plan: Plan, memory: TorchMemory | CopiedMemory, tensors: Tensors) -> Scene:
+def _scene(
+    plan: Plan,
+    memory: TorchMemory | CopiedMemory,
+    tensors: Tensors,
+    setting: Setting | None = None,
+) -> Scene:
     """Hand tensors to the kernels, and something of their rank for those that nothing reads."""
-    variant, nothing = plan.variant, memory.nothing
-    views = memory.upload(tensors.views)
+    known, colored = tensors.faces, plan.variant.attributes > 0
+    faces = memory.nothing(2, integers=True) if known is None else memory.upload(known.rows)
+    attributes = memory.upload(tensors.attributes) if colored else memory.nothing(3)
     points = memory.upload(tensors.points, plan.n_points, 3)
-    faces = attributes = background = texels = maps = None
-    if tensors.faces is not None:
-        faces = memory.upload(tensors.faces.rows)
-    if variant.attributes:
-        attributes = memory.upload(tensors.attributes)
-    if variant.channels:
-        background = memory.upload(tensors.background)
-    if variant.textured:
-        texels, maps = memory.upload(tensors.texels), memory.upload(tensors.maps)
-    return Scene(
-        points,
-        nothing(2, integers=True) if faces is None else faces,
-        nothing(3) if attributes is None else attributes,
-        views,
-        nothing(2) if background is None else background,
-        nothing(2) if texels is None else texels,
-        nothing(1, integers=True) if maps is None else maps,
-    )
+    return Scene(points, faces, attributes, *(setting or _setting(plan, memory, tensors)))
+
+
+def _setting(plan: Plan, memory: TorchMemory | CopiedMemory, tensors: Tensors) -> Setting:
+    """Do so with what does not belong to the triangles."""
+    colored, textured = plan.variant.channels > 0, plan.variant.textured > 0
+    background = memory.upload(tensors.background) if colored else memory.nothing(2)
+    texels = memory.upload(tensors.texels) if textured else memory.nothing(2)
+    maps = memory.upload(tensors.maps) if textured else memory.nothing(1, integers=True)
+    return memory.upload(tensors.views), background, texels, maps
 
 
 def adjoint(
