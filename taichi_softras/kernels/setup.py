@@ -5,8 +5,9 @@ from typing import Any
 
 import taichi as ti
 
+from taichi_softras.kernels.stores import store_row_function
 from taichi_softras.kernels.triangle import cross2
-from taichi_softras.kernels.types import array
+from taichi_softras.kernels.types import RECORD, array, greater, lesser
 
 NON_FINITE, BEHIND, DEGENERATE = 0, 1, 2
 """Slots of the counters of skipped faces."""
@@ -52,39 +53,35 @@ def edge_room(a, e, inverse_area2, reach, barycentric: ti.template()):
 
 
 @ti.func
-def write_record(
-    records: ti.template(), n, p0, p1, p2, area2, z, reach, barycentric: ti.template()
-):
-    """Store face n.
+def record_of(p0, p1, p2, area2, z, reach, barycentric: ti.template()):
+    """Return the numbers of a face's record.
 
     Layout: corners x0 y0 x1 y1 x2 y2; 1 / |edge|^2 of the edges 01, 12, 20; 1 / (signed twice
     the area); depth of corner 0 and differences of the others to it; 1 / depth of the corners;
     `edge_room` of the edges.
     """
-    records[n, 0], records[n, 1] = p0[0], p0[1]
-    records[n, 2], records[n, 3] = p1[0], p1[1]
-    records[n, 4], records[n, 5] = p2[0], p2[1]
-    records[n, 6] = 1.0 / length2(p1 - p0)
-    records[n, 7] = 1.0 / length2(p2 - p1)
-    records[n, 8] = 1.0 / length2(p0 - p2)
-    records[n, 9] = 1.0 / area2
-    records[n, 10], records[n, 11], records[n, 12] = z[0], z[1] - z[0], z[2] - z[0]
-    for k in ti.static(range(3)):
-        records[n, 13 + k] = 1.0 / z[k]
-    records[n, 16] = edge_room(p0, p1 - p0, records[n, 9], reach, barycentric)
-    records[n, 17] = edge_room(p1, p2 - p1, records[n, 9], reach, barycentric)
-    records[n, 18] = edge_room(p2, p0 - p2, records[n, 9], reach, barycentric)
+    inverse_area2 = 1.0 / area2
+    return ti.Vector([
+        p0[0], p0[1], p1[0], p1[1], p2[0], p2[1],
+        1.0 / length2(p1 - p0), 1.0 / length2(p2 - p1), 1.0 / length2(p0 - p2),
+        inverse_area2,
+        z[0], z[1] - z[0], z[2] - z[0],
+        1.0 / z[0], 1.0 / z[1], 1.0 / z[2],
+        edge_room(p0, p1 - p0, inverse_area2, reach, barycentric),
+        edge_room(p1, p2 - p1, inverse_area2, reach, barycentric),
+        edge_room(p2, p0 - p2, inverse_area2, reach, barycentric),
+    ])  # fmt: skip
 
 
 @ti.func
 def pixel_range(low, high, n_pixels, shorter):
     """First and last pixel along x whose centre may lie in [low, high], widened for rounding."""
-    margin = 1e-3 + 1e-6 * shorter * ti.max(ti.abs(low), ti.abs(high))
+    margin = 1e-3 + 1e-6 * shorter * greater(ti.abs(low), ti.abs(high))
     first = (low * shorter + n_pixels - 1.0) * 0.5 - margin
     last = (high * shorter + n_pixels - 1.0) * 0.5 + margin
     # Clamped as floats: far-away corners do not fit an int.
-    first = ti.max(ti.min(ti.ceil(first), n_pixels), 0.0)
-    last = ti.max(ti.min(ti.floor(last), n_pixels - 1.0), -1.0)
+    first = greater(lesser(ti.ceil(first), n_pixels), 0.0)
+    last = greater(lesser(ti.floor(last), n_pixels - 1.0), -1.0)
     return ti.cast(first, ti.i32), ti.cast(last, ti.i32)
 
 
@@ -116,7 +113,7 @@ def rows_of_corners(faces: ti.template(), n_vertices, b, f, n):
 
 @cache
 def setup_function(
-    dtype: Any, distance: str, cull: str, any_depth: bool, with_attributes: bool
+    dtype: Any, distance: str, cull: str, any_depth: bool, with_attributes: bool, on_cpu: bool
 ) -> Any:
     """Return the function that turns a face's corners into its record and pixel box.
 
@@ -126,8 +123,11 @@ def setup_function(
         cull: Sides to leave out.
         any_depth: Keep faces with corners behind the eye, except in its plane.
         with_attributes: There are any; faces whose are not finite cannot be rendered.
+        on_cpu: The kernel is for CPUs only.
     """
     finite = is_finite(dtype)
+    store_record = store_row_function(dtype, RECORD, on_cpu)
+    store_box = store_row_function(ti.i32, 4, on_cpu)
     # Four roundings of the precision: below that the sign of an area is noise.
     flat = 4.0 * (2.0**-23 if dtype == ti.f32 else 2.0**-52)
 
@@ -179,13 +179,14 @@ def setup_function(
         left, right, up, down = 0, -1, 0, -1
         if reason == -1:
             z = ti.Vector([points[rows[0], 2], points[rows[1], 2], points[rows[2], 2]])
-            write_record(records, n, p0, p1, p2, area2, z, reach, distance == "barycentric")
-            low, high = ti.min(p0, p1, p2), ti.max(p0, p1, p2)
+            record = record_of(p0, p1, p2, area2, z, reach, distance == "barycentric")
+            store_record(records, n, record)
+            low, high = lesser(lesser(p0, p1), p2), greater(greater(p0, p1), p2)
             grow = ti.Vector([reach, reach])
             if ti.static(distance == "barycentric"):
                 # All w_k > -reach: the triangle, 1 + 3 reach times as large.
                 center = (p0 + p1 + p2) / 3.0
-                grow = 3.0 * reach * ti.max(high - center, center - low)
+                grow = 3.0 * reach * greater(high - center, center - low)
             low -= grow
             high += grow
             shorter = ti.min(height, width)
@@ -193,15 +194,15 @@ def setup_function(
             up, down = pixel_range(-high[1], -low[1], height, shorter)
         elif reason < CULLED:
             skipped[reason] += 1
-        boxes[n, 0], boxes[n, 1], boxes[n, 2], boxes[n, 3] = left, right, up, down
+        store_box(boxes, n, ti.Vector([left, right, up, down]))
 
     return set_up
 
 
 @cache
-def setup_kernel(*choices: Any) -> Any:
-    """Return the kernel that sets up all faces on a GPU; arguments as of `setup_function`."""
-    dtype, set_up = choices[0], setup_function(*choices)
+def setup_kernel(*choices: Any, on_cpu: bool = False) -> Any:
+    """Return the kernel that only sets up faces, for GPUs; arguments as of `setup_function`."""
+    dtype, set_up = choices[0], setup_function(*choices, on_cpu)
 
     @ti.kernel
     def setup(

@@ -32,6 +32,9 @@ EMPTY = -1.0
 MOST_NUMBERS = 2**30
 """Numbers of an image or of a state: places in them are int32, and some are added to."""
 
+WITHIN = MOST_NUMBERS - 1
+"""Masks a place, so that LLVM knows that adding a few to it cannot wrap."""
+
 
 def array(dtype: Any, ndim: int, *, used: bool = True) -> Any:
     """Annotate a kernel argument: an `ndim`-dimensional array of `dtype`, unless it is UNUSED."""

@@ -20,7 +20,7 @@ from taichi_softras.kernels.blocks import (
 )
 from taichi_softras.kernels.fragment import Variant, fragment_functions, outline_functions
 from taichi_softras.kernels.phases import end_phase, leave_last, next_task
-from taichi_softras.kernels.raster_cpu.pixels import pixel_functions
+from taichi_softras.kernels.raster_cpu.reading import reading_function
 from taichi_softras.kernels.raster_cpu.sums import DRAW, sums_function
 from taichi_softras.kernels.raster_cpu.tile import array_lengths, place_lanes, place_tile
 from taichi_softras.kernels.setup import read_record
@@ -55,7 +55,7 @@ def adjoint_kernel(
         dtype, variant.lookup, channels, textured, unroll=False
     )
     nonzero_blocks = nonzero_blocks_function(dtype)
-    _, _, read = pixel_functions(variant)
+    read = reading_function(variant)
     sum_slots = sums_function(variant, geometry, attributes_too)
     width_slot = variant.slot_width
     if_soft, if_hard, if_colored = array_lengths(variant)

@@ -26,8 +26,8 @@ from taichi_softras.kernels.fragment import (
     setup_choices,
 )
 from taichi_softras.kernels.phases import end_phase, leave_last, next_task
-from taichi_softras.kernels.raster_cpu.pixels import pixel_functions
 from taichi_softras.kernels.raster_cpu.tile import array_lengths, place_lanes, place_tile
+from taichi_softras.kernels.raster_cpu.writing import writing_functions
 from taichi_softras.kernels.setup import read_record
 from taichi_softras.kernels.texture import texture_functions
 from taichi_softras.kernels.tiles_cpu import PHASES, listing_function
@@ -63,7 +63,7 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
     beyond = 1e30
     if_soft, if_hard, if_colored = array_lengths(variant)
     nonzero_blocks = nonzero_blocks_function(dtype)
-    write, write_background, _ = pixel_functions(variant)
+    write, write_background = writing_functions(variant)
     # A pixel's silhouette number where no face is.
     nothing = 1.0 if alpha == "prod" else 0.0
     blend_outline = outline_functions(variant).blend_in
@@ -293,12 +293,6 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
                                     inverse_sigma, reach2, tau, inverse_tau, near, far,
                                 )  # fmt: skip
                                 silhouette[i] = covered
-                    if ti.static(color == "softmax"):
-                        for i in range(PIXELS):
-                            inverse_total = 1.0 / total[i]
-                            depth_sum[i] *= inverse_total
-                            for ch in ti.static(range(channels)):
-                                sums[ch][i] *= inverse_total
                     write(
                         tile, width, far, silhouette, reference, total, depth_sum, nearest, sums,
                         alpha_out, image, depth_out, state, winner,

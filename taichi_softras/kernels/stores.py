@@ -1,0 +1,69 @@
+"""Storing several numbers side by side: on the CPU as one vector.
+
+LLVM cannot know that an array does not overlap the launch's arguments, among them its own address:
+it loads that again for each number, and stores them one by one. A real function has arguments of
+its own, and once it is inlined nothing else can reach them. GPUs have no real functions, and no
+need of them: their threads store side by side.
+"""
+
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import Any
+
+import taichi as ti
+from taichi.lang import impl
+
+from taichi_softras.kernels.types import array
+
+AT_ONCE = 8
+"""Numbers of a call: a register of float32. LLVM does not inline functions with many more."""
+
+
+def _real_func(function: Callable[..., None]) -> Any:
+    """Do as `ti.real_func`, again after each `ti.reset`.
+
+    Taichi keeps what it compiled for the last program, and crashes when the next one runs it.
+    """
+    made, compiled_in = ti.real_func(function), None
+
+    @wraps(made)
+    def called(*arguments: Any) -> Any:
+        nonlocal compiled_in
+        program = impl.get_runtime().prog
+        if program is not compiled_in:
+            made.func.compiled, compiled_in = None, program
+        return made(*arguments)
+
+    return called
+
+
+@cache
+def store_function(dtype: Any, count: int) -> Any:
+    """Return the function that stores a vector of up to AT_ONCE numbers in a flat array, on CPUs.
+
+    LLVM must know that places do not wrap, see `types.WITHIN`.
+    """
+
+    @_real_func
+    def store(out: array(dtype, 1), first: ti.i32, numbers: ti.types.vector(count, dtype)):
+        for k in ti.static(range(count)):
+            out[first + k] = numbers[k]
+
+    return store
+
+
+@cache
+def store_row_function(dtype: Any, count: int, on_cpu: bool) -> Any:
+    """Return the function that stores a vector of `count` numbers in a row of an array."""
+
+    @ti.func
+    def store_row(out: ti.template(), row, numbers: ti.template()):
+        for k in ti.static(range(count)):
+            out[row, k] = numbers[k]
+
+    @_real_func
+    def store_row_on_cpu(out: array(dtype, 2), row: ti.i32, numbers: ti.types.vector(count, dtype)):
+        for k in ti.static(range(count)):
+            out[row, k] = numbers[k]
+
+    return store_row_on_cpu if on_cpu else store_row
