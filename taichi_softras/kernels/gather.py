@@ -128,11 +128,11 @@ def read_state(
     state: ti.template(), line, column, width, height, n_pixels, background_depth,
     tiled: ti.template(),
 ):  # fmt: skip
-    """Return a pixel's reference depth and sum of weights, see `types.STATE`.
+    """Return a pixel's reference depth and 1 / its sum of weights, see `types.STATE`.
 
     A line is a row of pixels if the state is `tiled`, else one pixel.
     """
-    reference, total = background_depth, background_depth * 0.0 + 1.0
+    reference, inverse_total = background_depth, background_depth * 0.0 + 1.0
     if ti.static(tiled):
         view, row = line // height, line % height
         across, down = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
@@ -140,10 +140,10 @@ def read_state(
         first = tile * (STATE * PIXELS)
         if state[first] != EMPTY:
             i = first + pixel_index(row & (TILE - 1), column & (TILE - 1))
-            reference, total = state[i + PIXELS], state[i + 2 * PIXELS]
+            reference, inverse_total = state[i + PIXELS], state[i + 2 * PIXELS]
     else:
-        reference, total = state[n_pixels + line], state[2 * n_pixels + line]
-    return reference, total
+        reference, inverse_total = state[n_pixels + line], state[2 * n_pixels + line]
+    return reference, inverse_total
 
 
 LINES = 4
@@ -165,10 +165,10 @@ def background_kernel(dtype: Any, color: str, tiled: bool) -> Any:
             q = line * width + column
             weight = ti.cast(0.0, dtype)
             if ti.static(color == "softmax"):
-                reference, total = read_state(
+                reference, inverse_total = read_state(
                     state, line, column, width, height, n_lines, background_depth, tiled
                 )
-                weight = exp_neg((background_depth - reference) * inverse_tau) / total
+                weight = exp_neg((background_depth - reference) * inverse_tau) * inverse_total
             elif winner[q] < 0:
                 weight = ti.cast(1.0, dtype)
             for c in range(channels):
@@ -249,7 +249,7 @@ def softness_kernel(dtype: Any, color: str, tiled: bool) -> Any:
                     line = i * PARTS + part
                     for column in range(width):
                         q = line * width + column
-                        reference, total_here = read_state(
+                        reference, inverse_total = read_state(
                             state, line, column, width, height, n_lines, background_depth, tiled
                         )
                         behind = background_depth - reference
@@ -260,7 +260,7 @@ def softness_kernel(dtype: Any, color: str, tiled: bool) -> Any:
                             d_here = d_image[q * channels + ch]
                             seen += d_here * (background[row, ch] - color_here)
                         weight = exp_neg(ti.max(behind, 0.0) * inverse_tau)
-                        to_gamma += weight / total_here * seen * behind
+                        to_gamma += weight * inverse_total * seen * behind
             partial[part, 0] = to_sigma
             partial[part, 1] = to_gamma
         for k in range(2):

@@ -129,7 +129,7 @@ def forward_kernel(variant: Variant) -> Any:
                 if ti.static(color == "softmax"):
                     inverse_total = 1.0 / total
                     state[n_pixels + q] = reference
-                    state[2 * n_pixels + q] = total
+                    state[2 * n_pixels + q] = inverse_total
                     depth_out[q] = depth_sum * inverse_total
                     for ch in ti.static(range(channels)):
                         image[q * channels + ch] = sums[ch] * inverse_total
@@ -173,7 +173,7 @@ def pixel_kernel(variant: Variant) -> Any:
                 pixels[q, 0] *= state[q]
             if ti.static(color == "softmax"):
                 pixels[q, 1] = state[n_pixels + q]
-                pixels[q, 2] = 1.0 / state[2 * n_pixels + q]
+                pixels[q, 2] = state[2 * n_pixels + q]
             if ti.static(color != "none"):
                 pixels[q, 3] = d_depth[q]
                 mean = d_depth[q] * depth[q]

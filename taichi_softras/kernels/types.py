@@ -22,7 +22,7 @@ RECORD = 19
 
 STATE = 3
 """Planes of what pixels keep for the adjoint: transparency or alpha, then, with softmax colour
-only, reference depth and sum of weights. On GPUs pixel q has q, P + q and 2 P + q. On CPUs each
+only, reference depth and 1 / sum of weights. On GPUs pixel q has q, P + q and 2 P + q. On CPUs each
 tile has its planes one after the other, in the order of `blocks.pixel_index`; of tiles without
 faces only the first number is written, `EMPTY`."""
 

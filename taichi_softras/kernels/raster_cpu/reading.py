@@ -98,9 +98,9 @@ def reading_function(variant: Variant) -> Any:
                     g_alpha[i8 + k] *= clear[k]
             if ti.static(color == "softmax"):
                 depths = [state[here + PIXELS + k] for k in ti.static(range(AT_ONCE))]
-                totals = [state[here + 2 * PIXELS + k] for k in ti.static(range(AT_ONCE))]
+                shares = [state[here + 2 * PIXELS + k] for k in ti.static(range(AT_ONCE))]
                 for k in ti.static(range(AT_ONCE)):
                     reference[i8 + k] = depths[k]
-                    inverse_total[i8 + k] = 1.0 / totals[k]
+                    inverse_total[i8 + k] = shares[k]
 
     return read

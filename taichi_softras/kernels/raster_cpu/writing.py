@@ -33,6 +33,7 @@ def writing_functions(variant: Variant) -> WritingFunctions:
     planes = state_planes(color)
     store_state = store_function(dtype, AT_ONCE)
     write_numbers, fill_numbers = _row_functions(dtype, 1)
+    write_alphas, _ = _row_functions(dtype, 1, alpha == "prod")
     write_indices, fill_indices = _row_functions(ti.i32, 1)
     write_colors, fill_colors = _row_functions(dtype, channels)
 
@@ -52,19 +53,18 @@ def writing_functions(variant: Variant) -> WritingFunctions:
         state: ti.template(), winner: ti.template(),
     ):  # fmt: skip
         """Store a tile's arrays, whose numbers then are others."""
+        if ti.static(color != "none"):
+            for i in range(PIXELS):
+                if ti.static(color == "softmax"):
+                    total[i] = 1.0 / total[i]
+                    depth_sum[i] *= total[i]
+                else:
+                    reference[i] = ti.select(nearest[i] >= 0, reference[i], far)
         first = (tile.index * (planes * PIXELS)) & WITHIN
         keep(state, first, silhouette)
         if ti.static(color == "softmax"):
             keep(state, first + PIXELS, reference)
             keep(state, first + 2 * PIXELS, total)
-        for i in range(PIXELS):
-            if ti.static(alpha == "prod"):
-                silhouette[i] = 1.0 - silhouette[i]
-            if ti.static(color == "softmax"):
-                total[i] = 1.0 / total[i]
-                depth_sum[i] *= total[i]
-            elif ti.static(color == "hard"):
-                reference[i] = ti.select(nearest[i] >= 0, reference[i], far)
         # Of two rows only, because the compiler takes long for large arrays.
         colors = ti.Vector.zero(dtype, max(PAIR * channels, 1))
         for pair in range(DOWN):
@@ -78,7 +78,7 @@ def writing_functions(variant: Variant) -> WritingFunctions:
                         colors[k * channels + ch] = sums[ch][i] * share
             for row in range(HEIGHT * pair, ti.min(HEIGHT * (pair + 1), tile.rows)):
                 q = tile.first_pixel + row * width
-                write_numbers(alpha_out, q, silhouette, row, tile.columns)
+                write_alphas(alpha_out, q, silhouette, row, tile.columns)
                 if ti.static(color == "hard"):
                     write_indices(winner, q, nearest, row, tile.columns)
                     write_numbers(depth_out, q, reference, row, tile.columns)
@@ -120,7 +120,7 @@ def writing_functions(variant: Variant) -> WritingFunctions:
     return WritingFunctions(write, write_background)
 
 
-def _row_functions(dtype: Any, each: int) -> tuple[Any, Any]:
+def _row_functions(dtype: Any, each: int, complement: bool = False) -> tuple[Any, Any]:
     """Return functions that store a row of pixels, `each` numbers a pixel, at `first_pixel`.
 
     The first takes them from arrays block by block, of which `row` is one, the second from arrays
@@ -136,11 +136,14 @@ def _row_functions(dtype: Any, each: int) -> tuple[Any, Any]:
                 for part in range(each):
                     at = (i + block * (HEIGHT * WIDTH)) * each + part * WIDTH
                     here = ti.Vector([values[at + k] for k in ti.static(range(WIDTH))])
+                    if ti.static(complement):
+                        here = 1.0 - here
                     store_some(out, first + (block * each + part) * WIDTH, here)
         else:
             for column in range(columns):
                 for k in ti.static(range(each)):
-                    out[first + column * each + k] = values[pixel_index(row, column) * each + k]
+                    here = values[pixel_index(row, column) * each + k]
+                    out[first + column * each + k] = 1.0 - here if ti.static(complement) else here
 
     @ti.func
     def fill_row(out: ti.template(), first_pixel, values: ti.template(), columns):
