@@ -33,23 +33,15 @@ def interpolate(a0, a1, a2, z, r, perspective: ti.template(), linear: ti.templat
 
 @ti.func
 def interpolation_adjoint(
-    a0,
-    a1,
-    a2,
-    z,
-    r,
-    depth,
-    d_u0,
-    d_u1,
-    d_u2,
-    d_depth,
-    perspective: ti.template(),
-    linear: ti.template(),
-):
+    a0, a1, a2, z, r, depth, d_u0, d_u1, d_u2, along, d_depth,
+    perspective: ti.template(), linear: ti.template(),
+):  # fmt: skip
     """Turn dL/du and dL/d(depth) into dL/da and dL/dz; z and r as above.
 
+    `along` is the sum of u_k dL/du_k.
+
     Returns:
-        The three dL/da_k, then the three dL/d(corner depth).
+        The three dL/da_k, then dL/d(corner depth) of the three, but for `depth_factors`.
     """
     d_a0, d_a1, d_a2 = d_u0, d_u1, d_u2
     d_z0, d_z1, d_z2 = a0 * d_depth, a1 * d_depth, a2 * d_depth
@@ -58,23 +50,27 @@ def interpolation_adjoint(
         d_a1 += d_depth * z[1]
         d_a2 += d_depth * z[2]
     else:
-        total = d_depth
+        # depth = 1 / sum(a r), so d(depth) = -depth^2 d(sum), and a_k r_k = u_k / depth.
+        total = d_depth * depth
         if ti.static(perspective):
-            total += d_u0 * a0 * r[0] + d_u1 * a1 * r[1] + d_u2 * a2 * r[2]
-        # depth = 1 / sum(a r), so d(depth) = -depth^2 d(sum).
-        s = -total * depth * depth
-        d_r0, d_r1, d_r2 = a0 * s, a1 * s, a2 * s
+            total += along
+        s = -total * depth
         if ti.static(perspective):
-            d_r0 += d_u0 * a0 * depth
-            d_r1 += d_u1 * a1 * depth
-            d_r2 += d_u2 * a2 * depth
-            d_a0 *= depth * r[0]
-            d_a1 *= depth * r[1]
-            d_a2 *= depth * r[2]
-        d_a0 += s * r[0]
-        d_a1 += s * r[1]
-        d_a2 += s * r[2]
-        d_z0 = -d_r0 * r[0] * r[0]
-        d_z1 = -d_r1 * r[1] * r[1]
-        d_z2 = -d_r2 * r[2] * r[2]
+            q0, q1, q2 = s + d_u0 * depth, s + d_u1 * depth, s + d_u2 * depth
+            d_a0, d_a1, d_a2 = q0 * r[0], q1 * r[1], q2 * r[2]
+            d_z0, d_z1, d_z2 = a0 * q0, a1 * q1, a2 * q2
+        else:
+            d_a0 += s * r[0]
+            d_a1 += s * r[1]
+            d_a2 += s * r[2]
+            d_z0, d_z1, d_z2 = a0 * s, a1 * s, a2 * s
     return d_a0, d_a1, d_a2, d_z0, d_z1, d_z2
+
+
+@ti.func
+def depth_factors(r, linear: ti.template()):
+    """What `interpolation_adjoint` leaves to those who have summed over pixels: dr_k / dz_k."""
+    f0, f1, f2 = r[0] * 0.0 + 1.0, r[0] * 0.0 + 1.0, r[0] * 0.0 + 1.0
+    if ti.static(not linear):
+        f0, f1, f2 = -r[0] * r[0], -r[1] * r[1], -r[2] * r[2]
+    return f0, f1, f2

@@ -338,7 +338,8 @@ def fragment_functions(
         textures.
 
         Returns:
-            dL/d(x, y) of the three corners; dL/d(depth) of them; the face's weight and u0, u1, u2;
+            dL/d(x, y) of the three corners; dL/d(depth) of them, but for `blending.depth_factors`;
+            the face's weight and u0, u1, u2;
             dL/dx x, which sums to sigma's gradient; and dL/d(log weight) (depth - reference): as
             dL/d(log weight) sums to 0 over a pixel's faces and background, any depth may be taken
             off, and this one keeps the sum, which is gamma's, from cancelling.
@@ -366,15 +367,17 @@ def fragment_functions(
                 counts, x, scale, depth, chosen, reference, inverse_total, tau, inverse_tau
             )
             d_depth = weight * g_depth
+            along = u0 * g0 + u1 * g1 + u2 * g2
             if ti.static(color == "softmax"):
-                along = u0 * g0 + u1 * g1 + u2 * g2 if ti.static(variant.lookup == "") else seen
-                d_logit = weight * (along + g_depth * depth - g_mean)
+                color_along = along if ti.static(variant.lookup == "") else seen
+                d_logit = weight * (color_along + g_depth * depth - g_mean)
                 d_x += d_logit * gap
                 d_depth -= d_logit * inverse_tau
                 d_logit_depth = d_logit * (depth - reference)
             d_a0, d_a1, d_a2, d_z0, d_z1, d_z2 = blending.interpolation_adjoint(
                 a0, a1, a2, face.z, face.r, depth,
-                weight * g0, weight * g1, weight * g2, d_depth, perspective, linear,
+                weight * g0, weight * g1, weight * g2, weight * along, d_depth,
+                perspective, linear,
             )  # fmt: skip
         d_x = ti.select(kept, d_x, 0.0)
         d_measure = ti.select(inside, d_x, -d_x) * inverse_sigma
