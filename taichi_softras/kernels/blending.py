@@ -41,7 +41,7 @@ def interpolation_adjoint(
     `along` is the sum of u_k dL/du_k.
 
     Returns:
-        The three dL/da_k, then dL/d(corner depth) of the three, but for `depth_factors`.
+        The three dL/da_k, then dL/d(corner depth) of the three, but for `finish_depths`.
     """
     d_a0, d_a1, d_a2 = d_u0, d_u1, d_u2
     d_z0, d_z1, d_z2 = a0 * d_depth, a1 * d_depth, a2 * d_depth
@@ -68,9 +68,11 @@ def interpolation_adjoint(
 
 
 @ti.func
-def depth_factors(r, linear: ti.template()):
-    """What `interpolation_adjoint` leaves to those who have summed over pixels: dr_k / dz_k."""
-    f0, f1, f2 = r[0] * 0.0 + 1.0, r[0] * 0.0 + 1.0, r[0] * 0.0 + 1.0
+def finish_depths(d_z: ti.template(), first: ti.template(), r, linear: ti.template()):
+    """Multiply d_z[first : first + 3] by what `interpolation_adjoint` left out, dr_k / dz_k.
+
+    It is the same for all pixels, so it comes after their sum.
+    """
     if ti.static(not linear):
-        f0, f1, f2 = -r[0] * r[0], -r[1] * r[1], -r[2] * r[2]
-    return f0, f1, f2
+        for k in ti.static(range(3)):
+            d_z[first + k] *= -r[k] * r[k]

@@ -338,7 +338,7 @@ def fragment_functions(
         textures.
 
         Returns:
-            dL/d(x, y) of the three corners; dL/d(depth) of them, but for `blending.depth_factors`;
+            dL/d(x, y) of the three corners; dL/d(depth) of them, but for `blending.finish_depths`;
             the face's weight and u0, u1, u2;
             dL/dx x, which sums to sigma's gradient; and dL/d(log weight) (depth - reference): as
             dL/d(log weight) sums to 0 over a pixel's faces and background, any depth may be taken

@@ -10,7 +10,7 @@ from typing import Any
 
 import taichi as ti
 
-from taichi_softras.kernels.blending import depth_factors
+from taichi_softras.kernels.blending import finish_depths
 from taichi_softras.kernels.fragment import Variant, fragment_functions, pixel_center
 from taichi_softras.kernels.setup import read_record
 from taichi_softras.kernels.texture import texture_functions
@@ -310,10 +310,8 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                     if ti.static(softness):
                         to_sigma += d_sigma
                         to_gamma += d_gamma
-            factors = depth_factors(face.r, variant.linear_depth)
             if ti.static(geometry and color != "none"):
-                for k in ti.static(range(3)):
-                    s[6 + k] *= factors[k]
+                finish_depths(s, 6, face.r, variant.linear_depth)
             slot = entry_slot[entry]
             # Two loops, because Taichi warns about unrolling more than 32 iterations.
             for row in ti.static(range(width_slot // 3)):

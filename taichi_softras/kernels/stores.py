@@ -53,6 +53,21 @@ def store_function(dtype: Any, count: int) -> Any:
 
 
 @cache
+def copy_function(dtype: Any, count: int) -> Any:
+    """Return the function that stores the first `count` numbers, AT_ONCE each time, of an array."""
+    store = store_function(dtype, AT_ONCE)
+
+    @ti.func
+    def copy(out: ti.template(), first, values: ti.template()):
+        for part in range(count // AT_ONCE):
+            at = part * AT_ONCE
+            here = ti.Vector([values[at + k] for k in ti.static(range(AT_ONCE))])
+            store(out, first + at, here)
+
+    return copy
+
+
+@cache
 def store_row_function(dtype: Any, count: int, on_cpu: bool) -> Any:
     """Return the function that stores a vector of `count` numbers in a row of an array."""
 

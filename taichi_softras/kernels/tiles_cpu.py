@@ -33,7 +33,7 @@ TOTAL = 3
 left out, by reason."""
 
 
-store_entry = store_row_function(ti.i32, ENTRY, True)
+store_entry = store_row_function(ti.i32, ENTRY, on_cpu=True)
 
 
 @ti.func
@@ -108,7 +108,7 @@ def scan_faces(n_faces, face_start: ti.template()):
 @cache
 def listing_function(*choices: Any) -> Any:
     """Return the function that sets up faces and lists them; arguments as of `setup_function`."""
-    set_up = setup_function(*choices, True)
+    set_up = setup_function(*choices, on_cpu=True)
 
     @ti.func
     def list_faces(

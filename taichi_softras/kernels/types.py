@@ -18,7 +18,7 @@ TASK = 512
 """Iterations that Taichi gives a CPU thread at the least: a task is that many, all but one idle."""
 
 RECORD = 19
-"""Numbers in a face record, see `setup.write_record`."""
+"""Numbers in a face record, see `setup.record_of`."""
 
 STATE = 3
 """Planes of what pixels keep for the adjoint: transparency or alpha, then, with softmax colour

@@ -5,7 +5,7 @@ from typing import Any
 
 import taichi as ti
 
-from taichi_softras.kernels.blending import depth_factors
+from taichi_softras.kernels.blending import finish_depths
 from taichi_softras.kernels.blocks import (
     ACROSS,
     BLOCK,
@@ -321,10 +321,8 @@ def adjoint_kernel(
                                     if ti.static(softness):
                                         to_sigma += d_sigma
                         slot = entries[entry, 1]
-                        factors = depth_factors(face.r, variant.linear_depth)
                         if ti.static(geometry and color != "none"):
-                            for k in ti.static(range(3)):
-                                s[6 + k] *= factors[k]
+                            finish_depths(s, 6, face.r, variant.linear_depth)
                         # Two loops, because Taichi warns about unrolling more than 32 iterations.
                         for row in ti.static(range(width_slot // 3)):
                             for k in ti.static(range(3)):

@@ -12,7 +12,7 @@ import taichi as ti
 
 from taichi_softras.kernels.blocks import DOWN, HEIGHT, PIXELS, TILE, WIDTH, pixel_index
 from taichi_softras.kernels.fragment import Variant, state_planes
-from taichi_softras.kernels.stores import AT_ONCE, store_function
+from taichi_softras.kernels.stores import copy_function, store_function
 from taichi_softras.kernels.types import EMPTY, WITHIN
 
 PAIR = HEIGHT * TILE
@@ -31,18 +31,11 @@ def writing_functions(variant: Variant) -> WritingFunctions:
     """Return the functions that store a tile that faces reach, and one without."""
     dtype, channels, alpha, color = variant.dtype, variant.channels, variant.alpha, variant.color
     planes = state_planes(color)
-    store_state = store_function(dtype, AT_ONCE)
+    keep = copy_function(dtype, PIXELS)
     write_numbers, fill_numbers = _row_functions(dtype, 1)
     write_alphas, _ = _row_functions(dtype, 1, alpha == "prod")
     write_indices, fill_indices = _row_functions(ti.i32, 1)
     write_colors, fill_colors = _row_functions(dtype, channels)
-
-    @ti.func
-    def keep(state: ti.template(), first, values: ti.template()):
-        for part in range(PIXELS // AT_ONCE):
-            i = (part * AT_ONCE) & (PIXELS - 1)
-            here = ti.Vector([values[i + k] for k in ti.static(range(AT_ONCE))])
-            store_state(state, first + i, here)
 
     @ti.func
     def write(
@@ -126,7 +119,7 @@ def _row_functions(dtype: Any, each: int, complement: bool = False) -> tuple[Any
     The first takes them from arrays block by block, of which `row` is one, the second from arrays
     of that row alone. Only whole tiles are stored several numbers at once.
     """
-    store_some, store_many = store_function(dtype, WIDTH), store_function(dtype, AT_ONCE)
+    store_some, copy_row = store_function(dtype, WIDTH), copy_function(dtype, TILE * each)
 
     @ti.func
     def write_row(out: ti.template(), first_pixel, values: ti.template(), row, columns):
@@ -149,10 +142,7 @@ def _row_functions(dtype: Any, each: int, complement: bool = False) -> tuple[Any
     def fill_row(out: ti.template(), first_pixel, values: ti.template(), columns):
         first = (first_pixel * each) & WITHIN
         if columns == TILE:
-            for part in range(TILE * each // AT_ONCE):
-                at = part * AT_ONCE
-                here = ti.Vector([values[at + k] for k in ti.static(range(AT_ONCE))])
-                store_many(out, first + at, here)
+            copy_row(out, first, values)
         else:
             for k in range(columns * each):
                 out[first + k] = values[k]
