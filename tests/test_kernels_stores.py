@@ -70,8 +70,8 @@ def fill(out: array(ti.f32, 1)):
     for i in range(2):
         store(out, 2 * i, ti.Vector([3.0, 4.0]))
 
-for _ in range(3):
-    ti.init(arch=ti.cpu, offline_cache=False, log_level=ti.ERROR)
+for precision in (ti.f32, ti.f64, ti.f32):
+    ti.init(arch=ti.cpu, default_fp=precision, offline_cache=False, log_level=ti.ERROR)
     out = torch.zeros(4)
     fill(out)
     print(out.tolist())
@@ -79,7 +79,7 @@ for _ in range(3):
 """
 
 
-def test_they_outlive_taichi(tmp_path):
+def test_they_outlive_taichi_and_do_not_depend_on_its_defaults(tmp_path):
     script = tmp_path / "again.py"  # a file, as Taichi reads the source of kernels
     script.write_text(AGAIN)
     done = subprocess.run(

@@ -19,22 +19,29 @@ AT_ONCE = 8
 """Numbers of a call: a register of float32. LLVM does not inline functions with many more."""
 
 
-def _real_func(function: Callable[..., None]) -> Any:
-    """Do as `ti.real_func`, again after each `ti.reset`.
+def _real_func(dtype: Any) -> Callable[[Callable[..., None]], Any]:
+    """Do as `ti.real_func` with a function whose last parameter is a vector of `dtype`.
 
-    Taichi keeps what it compiled for the last program, and crashes when the next one runs it.
+    Again after each `ti.reset`: Taichi keeps what it compiled for the last program, and crashes
+    when the next one runs it. And with a cast, which Taichi leaves out for vectors: it ends the
+    process where the host's default precision makes one of another type.
     """
-    made, compiled_in = ti.real_func(function), None
 
-    @wraps(made)
-    def called(*arguments: Any) -> Any:
-        nonlocal compiled_in
-        program = impl.get_runtime().prog
-        if program is not compiled_in:
-            made.func.compiled, compiled_in = None, program
-        return made(*arguments)
+    def decorated(function: Callable[..., None]) -> Any:
+        made, compiled_in = ti.real_func(function), None
 
-    return called
+        @wraps(made)
+        def called(*arguments: Any) -> Any:
+            nonlocal compiled_in
+            program = impl.get_runtime().prog
+            if program is not compiled_in:
+                made.func.compiled, compiled_in = None, program
+            *others, numbers = arguments
+            return made(*others, ti.cast(numbers, dtype))
+
+        return called
+
+    return decorated
 
 
 @cache
@@ -44,7 +51,7 @@ def store_function(dtype: Any, count: int) -> Any:
     LLVM must know that places do not wrap, see `types.WITHIN`.
     """
 
-    @_real_func
+    @_real_func(dtype)
     def store(out: array(dtype, 1), first: ti.i32, numbers: ti.types.vector(count, dtype)):
         for k in ti.static(range(count)):
             out[first + k] = numbers[k]
@@ -76,7 +83,7 @@ def store_row_function(dtype: Any, count: int, on_cpu: bool) -> Any:
         for k in ti.static(range(count)):
             out[row, k] = numbers[k]
 
-    @_real_func
+    @_real_func(dtype)
     def store_row_on_cpu(out: array(dtype, 2), row: ti.i32, numbers: ti.types.vector(count, dtype)):
         for k in ti.static(range(count)):
             out[row, k] = numbers[k]
