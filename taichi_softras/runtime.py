@@ -1,5 +1,6 @@
 """Taichi's start-up, once: which backend runs, its number types, and a lock for compilation."""
 
+import atexit
 import contextlib
 import os
 import subprocess
@@ -80,6 +81,8 @@ class _Owner:
     """That started Taichi, or found it running."""
     thread: int | None = None
     """That started Taichi."""
+    program: object = None
+    """Taichi's, if we started it."""
 
 
 _owner = _Owner()
@@ -139,6 +142,21 @@ def _start(arch: str) -> None:
     if backend() != arch:
         raise BackendError(_missing(arch))
     _owner.thread = threading.get_ident()
+    _owner.program = ti.lang.impl.get_runtime().prog
+
+
+@atexit.register
+def _end() -> None:
+    """End the Taichi that is ours, which writes its offline cache.
+
+    Otherwise it does so only if nobody holds it, and at the end torch leaves alone what it keeps
+    for a backward pass: the next process would compile all kernels again.
+    """
+    program = ti.lang.impl.get_runtime().prog
+    if program is not None and program is _owner.program and _owner.process == os.getpid():
+        _owner.program = None
+        with launch_lock:
+            ti.reset()
 
 
 def _missing(arch: str) -> str:

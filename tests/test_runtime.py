@@ -56,6 +56,22 @@ def test_importing_starts_nothing_and_the_first_render_starts_taichi():
     assert done.returncode == 0, done.stderr
 
 
+def test_later_processes_find_what_an_earlier_one_compiled(tmp_path):
+    # Results that are alive at the end keep all of Taichi alive, and addresses change each time.
+    train = RENDER + (
+        "corners.requires_grad_()\n"
+        "out = tsr.rasterize(corners, colors, size=4)\n"
+        "out.image.sum().backward()\n"
+    )
+    kept = []
+    for _ in range(4):
+        done = run(train, SOFTRAS_ARCH="cpu", TI_OFFLINE_CACHE_FILE_PATH=str(tmp_path))
+        assert done.returncode == 0, done.stderr
+        kept.append({path.name for path in tmp_path.glob("*.tic")})
+    assert len(kept[0]) >= 2  # forward and back
+    assert kept == kept[:1] * 4
+
+
 def test_a_host_s_taichi_and_its_fields_are_left_alone():
     done = run(
         "import taichi as ti\n"

@@ -102,7 +102,7 @@ def _alone(plan: Plan, scene: Scene, space: Workspace) -> dict[str, float]:
     faces = space.arguments["records"], space.arguments["boxes"], slots.new_empty(3).int()
     launches: dict[str, tuple[Any, ...]] = {
         "setup": (
-            setup_kernel(*plan.setup_choices, on_cpu=True),
+            setup_kernel(*plan.setup_choices),
             scene.points, scene.faces, plan.n_vertices, scene.attributes,
             scene.views, plan.n_views, plan.n_faces,
             variant.attributes, *plan.extent, plan.reach, *faces,

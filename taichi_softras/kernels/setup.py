@@ -5,7 +5,6 @@ from typing import Any
 
 import taichi as ti
 
-from taichi_softras.kernels.stores import store_row_function
 from taichi_softras.kernels.triangle import cross2
 from taichi_softras.kernels.types import RECORD, array, greater, lesser
 
@@ -113,7 +112,7 @@ def rows_of_corners(faces: ti.template(), n_vertices, b, f, n):
 
 @cache
 def setup_function(
-    dtype: Any, distance: str, cull: str, any_depth: bool, with_attributes: bool, on_cpu: bool
+    dtype: Any, distance: str, cull: str, any_depth: bool, with_attributes: bool
 ) -> Any:
     """Return the function that turns a face's corners into its record and pixel box.
 
@@ -123,11 +122,8 @@ def setup_function(
         cull: Sides to leave out.
         any_depth: Keep faces with corners behind the eye, except in its plane.
         with_attributes: There are any; faces whose are not finite cannot be rendered.
-        on_cpu: The kernel is for CPUs only.
     """
     finite = is_finite(dtype)
-    store_record = store_row_function(dtype, RECORD, on_cpu)
-    store_box = store_row_function(ti.i32, 4, on_cpu)
     # Four roundings of the precision: below that the sign of an area is noise.
     flat = 4.0 * (2.0**-23 if dtype == ti.f32 else 2.0**-52)
 
@@ -180,7 +176,8 @@ def setup_function(
         if reason == -1:
             z = ti.Vector([points[rows[0], 2], points[rows[1], 2], points[rows[2], 2]])
             record = record_of(p0, p1, p2, area2, z, reach, distance == "barycentric")
-            store_record(records, n, record)
+            for k in ti.static(range(RECORD)):
+                records[n, k] = record[k]
             low, high = lesser(lesser(p0, p1), p2), greater(greater(p0, p1), p2)
             grow = ti.Vector([reach, reach])
             if ti.static(distance == "barycentric"):
@@ -194,15 +191,15 @@ def setup_function(
             up, down = pixel_range(-high[1], -low[1], height, shorter)
         elif reason < CULLED:
             skipped[reason] += 1
-        store_box(boxes, n, ti.Vector([left, right, up, down]))
+        boxes[n, 0], boxes[n, 1], boxes[n, 2], boxes[n, 3] = left, right, up, down
 
     return set_up
 
 
 @cache
-def setup_kernel(*choices: Any, on_cpu: bool = False) -> Any:
+def setup_kernel(*choices: Any) -> Any:
     """Return the kernel that only sets up faces, for GPUs; arguments as of `setup_function`."""
-    dtype, set_up = choices[0], setup_function(*choices, on_cpu)
+    dtype, set_up = choices[0], setup_function(*choices)
 
     @ti.kernel
     def setup(

@@ -45,15 +45,17 @@ def _real_func(dtype: Any) -> Callable[[Callable[..., None]], Any]:
 
 
 @cache
-def store_function(dtype: Any, count: int) -> Any:
-    """Return the function that stores a vector of up to AT_ONCE numbers in a flat array, on CPUs.
+def store_function(dtype: Any) -> Any:
+    """Return the function that stores a vector of AT_ONCE numbers in a flat array, on CPUs.
 
-    LLVM must know that places do not wrap, see `types.WITHIN`.
+    LLVM must know that places do not wrap, see `types.WITHIN`. A kernel may have one real function,
+    this one, for one type: Taichi names what it keeps of a kernel for later processes by its real
+    functions in the order of their addresses, so with two every other process would compile anew.
     """
 
     @_real_func(dtype)
-    def store(out: array(dtype, 1), first: ti.i32, numbers: ti.types.vector(count, dtype)):
-        for k in ti.static(range(count)):
+    def store(out: array(dtype, 1), first: ti.i32, numbers: ti.types.vector(AT_ONCE, dtype)):
+        for k in ti.static(range(AT_ONCE)):
             out[first + k] = numbers[k]
 
     return store
@@ -62,7 +64,7 @@ def store_function(dtype: Any, count: int) -> Any:
 @cache
 def copy_function(dtype: Any, count: int) -> Any:
     """Return the function that stores the first `count` numbers, AT_ONCE each time, of an array."""
-    store = store_function(dtype, AT_ONCE)
+    store = store_function(dtype)
 
     @ti.func
     def copy(out: ti.template(), first, values: ti.template()):
@@ -72,20 +74,3 @@ def copy_function(dtype: Any, count: int) -> Any:
             store(out, first + at, here)
 
     return copy
-
-
-@cache
-def store_row_function(dtype: Any, count: int, on_cpu: bool) -> Any:
-    """Return the function that stores a vector of `count` numbers in a row of an array."""
-
-    @ti.func
-    def store_row(out: ti.template(), row, numbers: ti.template()):
-        for k in ti.static(range(count)):
-            out[row, k] = numbers[k]
-
-    @_real_func(dtype)
-    def store_row_on_cpu(out: array(dtype, 2), row: ti.i32, numbers: ti.types.vector(count, dtype)):
-        for k in ti.static(range(count)):
-            out[row, k] = numbers[k]
-
-    return store_row_on_cpu if on_cpu else store_row

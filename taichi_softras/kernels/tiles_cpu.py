@@ -14,7 +14,6 @@ from taichi_softras.kernels.blocks import TILE, TILE_BITS, live_blocks
 from taichi_softras.kernels.phases import end_phase, leave_last, next_task
 from taichi_softras.kernels.scan import LARGEST
 from taichi_softras.kernels.setup import setup_function
-from taichi_softras.kernels.stores import store_row_function
 from taichi_softras.kernels.tiles import reaches_tile
 from taichi_softras.kernels.types import TASK, array
 
@@ -31,9 +30,6 @@ PHASES = 3
 TOTAL = 3
 """Where the number of entries is in `progress`, at most LARGEST; before it are the faces that were
 left out, by reason."""
-
-
-store_entry = store_row_function(ti.i32, ENTRY, on_cpu=True)
 
 
 @ti.func
@@ -72,7 +68,7 @@ def visit_tiles(
                     chunk_next[t] = entry + 1
                     if filling == 1:
                         live = live_blocks(records, boxes, n, tile_x, tile_y, height, width)
-                        store_entry(entries, entry, ti.Vector([n, slot, live]))
+                        entries[entry, 0], entries[entry, 1], entries[entry, 2] = n, slot, live
                     slot += 1
     return slot
 
@@ -108,7 +104,7 @@ def scan_faces(n_faces, face_start: ti.template()):
 @cache
 def listing_function(*choices: Any) -> Any:
     """Return the function that sets up faces and lists them; arguments as of `setup_function`."""
-    set_up = setup_function(*choices, on_cpu=True)
+    set_up = setup_function(*choices)
 
     @ti.func
     def list_faces(

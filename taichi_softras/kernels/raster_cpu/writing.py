@@ -12,7 +12,7 @@ import taichi as ti
 
 from taichi_softras.kernels.blocks import DOWN, HEIGHT, PIXELS, TILE, WIDTH, pixel_index
 from taichi_softras.kernels.fragment import Variant, state_planes
-from taichi_softras.kernels.stores import copy_function, store_function
+from taichi_softras.kernels.stores import AT_ONCE, copy_function, store_function
 from taichi_softras.kernels.types import EMPTY, WITHIN
 
 PAIR = HEIGHT * TILE
@@ -34,7 +34,6 @@ def writing_functions(variant: Variant) -> WritingFunctions:
     keep = copy_function(dtype, PIXELS)
     write_numbers, fill_numbers = _row_functions(dtype, 1)
     write_alphas, _ = _row_functions(dtype, 1, alpha == "prod")
-    write_indices, fill_indices = _row_functions(ti.i32, 1)
     write_colors, fill_colors = _row_functions(dtype, channels)
 
     @ti.func
@@ -73,7 +72,8 @@ def writing_functions(variant: Variant) -> WritingFunctions:
                 q = tile.first_pixel + row * width
                 write_alphas(alpha_out, q, silhouette, row, tile.columns)
                 if ti.static(color == "hard"):
-                    write_indices(winner, q, nearest, row, tile.columns)
+                    for column in range(tile.columns):
+                        winner[q + column] = nearest[pixel_index(row, column)]
                     write_numbers(depth_out, q, reference, row, tile.columns)
                 elif ti.static(color == "softmax"):
                     write_numbers(depth_out, q, depth_sum, row, tile.columns)
@@ -90,17 +90,17 @@ def writing_functions(variant: Variant) -> WritingFunctions:
         state[tile.index * (planes * PIXELS)] = EMPTY
         # A row of each image.
         alphas, depths = ti.Vector.zero(dtype, TILE), ti.Vector.zero(dtype, TILE)
-        nobody = ti.Vector.zero(ti.i32, TILE)
         colors = ti.Vector.zero(dtype, max(TILE * channels, 1))
         for column in range(TILE):
-            depths[column], nobody[column] = far, -1
+            depths[column] = far
             for ch in ti.static(range(channels)):
                 colors[column * channels + ch] = background[0, ch]
         for row in range(tile.rows):
             q = tile.first_pixel + row * width
             fill_numbers(alpha_out, q, alphas, tile.columns)
             if ti.static(color == "hard"):
-                fill_indices(winner, q, nobody, tile.columns)
+                for column in range(tile.columns):
+                    winner[q + column] = -1
             if ti.static(color != "none"):
                 fill_numbers(depth_out, q, depths, tile.columns)
             if ti.static(channels > 0):
@@ -119,19 +119,24 @@ def _row_functions(dtype: Any, each: int, complement: bool = False) -> tuple[Any
     The first takes them from arrays block by block, of which `row` is one, the second from arrays
     of that row alone. Only whole tiles are stored several numbers at once.
     """
-    store_some, copy_row = store_function(dtype, WIDTH), copy_function(dtype, TILE * each)
+    store, copy_row = store_function(dtype), copy_function(dtype, TILE * each)
+    # Numbers of a row of a block, and of its other rows. Two blocks have a row of AT_ONCE pixels.
+    wide, others = WIDTH * each, (HEIGHT - 1) * WIDTH * each
 
     @ti.func
     def write_row(out: ti.template(), first_pixel, values: ti.template(), row, columns):
         first, i = (first_pixel * each) & WITHIN, pixel_index(row, 0) & (PIXELS - 1)
         if columns == TILE:
-            for block in range(TILE // WIDTH):
+            for pair in range(TILE // AT_ONCE):
+                at = i * each + pair * 2 * (wide + others)
                 for part in range(each):
-                    at = (i + block * (HEIGHT * WIDTH)) * each + part * WIDTH
-                    here = ti.Vector([values[at + k] for k in ti.static(range(WIDTH))])
+                    here = ti.Vector.zero(dtype, AT_ONCE)
+                    for k in ti.static(range(AT_ONCE)):
+                        m = part * AT_ONCE + k
+                        here[k] = values[at + m + ti.select(m < wide, 0, others)]
                     if ti.static(complement):
                         here = 1.0 - here
-                    store_some(out, first + (block * each + part) * WIDTH, here)
+                    store(out, first + (pair * each + part) * AT_ONCE, here)
         else:
             for column in range(columns):
                 for k in ti.static(range(each)):
