@@ -8,6 +8,8 @@ differences of depths, never differences of normalised depths near 1.
 
 import taichi as ti
 
+from taichi_softras.kernels.fused import fma
+
 
 @ti.func
 def interpolate(a0, a1, a2, z, r, perspective: ti.template(), linear: ti.template()):
@@ -22,9 +24,10 @@ def interpolate(a0, a1, a2, z, r, perspective: ti.template(), linear: ti.templat
     """
     v0, v1, v2 = a0, a1, a2
     if ti.static(not linear):
-        depth = 1.0 / (a0 * r[0] + a1 * r[1] + a2 * r[2])
-        v0, v1, v2 = a0 * r[0] * depth, a1 * r[1] * depth, a2 * r[2] * depth
-    depth = z[0] + (v1 * z[1] + v2 * z[2])
+        q1, q2 = a1 * r[1], a2 * r[2]
+        depth = 1.0 / fma(a0, r[0], q1 + q2)
+        v0, v1, v2 = a0 * r[0] * depth, q1 * depth, q2 * depth
+    depth = z[0] + fma(v1, z[1], v2 * z[2])
     u0, u1, u2 = a0, a1, a2
     if ti.static(perspective):
         u0, u1, u2 = v0, v1, v2
@@ -47,22 +50,22 @@ def interpolation_adjoint(
     d_z0, d_z1, d_z2 = a0 * d_depth, a1 * d_depth, a2 * d_depth
     if ti.static(linear):
         # The coordinates sum to 1, so a constant may be left out of dL/da.
-        d_a1 += d_depth * z[1]
-        d_a2 += d_depth * z[2]
+        d_a1 = fma(d_depth, z[1], d_a1)
+        d_a2 = fma(d_depth, z[2], d_a2)
     else:
         # depth = 1 / sum(a r), so d(depth) = -depth^2 d(sum), and a_k r_k = u_k / depth.
         total = d_depth * depth
         if ti.static(perspective):
-            total += along
+            total = fma(d_depth, depth, along)
         s = -total * depth
         if ti.static(perspective):
-            q0, q1, q2 = s + d_u0 * depth, s + d_u1 * depth, s + d_u2 * depth
+            q0, q1, q2 = fma(d_u0, depth, s), fma(d_u1, depth, s), fma(d_u2, depth, s)
             d_a0, d_a1, d_a2 = q0 * r[0], q1 * r[1], q2 * r[2]
             d_z0, d_z1, d_z2 = a0 * q0, a1 * q1, a2 * q2
         else:
-            d_a0 += s * r[0]
-            d_a1 += s * r[1]
-            d_a2 += s * r[2]
+            d_a0 = fma(s, r[0], d_a0)
+            d_a1 = fma(s, r[1], d_a1)
+            d_a2 = fma(s, r[2], d_a2)
             d_z0, d_z1, d_z2 = a0 * s, a1 * s, a2 * s
     return d_a0, d_a1, d_a2, d_z0, d_z1, d_z2
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import taichi as ti
 
 from taichi_softras.kernels import blending, coverage, triangle
+from taichi_softras.kernels.fused import fma
 from taichi_softras.kernels.types import STATE, both, either, exp_negative, greater, lesser
 
 
@@ -107,6 +108,8 @@ def fragment_functions(
     rounding = 2.0**-20 if dtype == ti.f32 else 2.0**-49
     reads = color != "none" if reads_attributes is None else reads_attributes
     handicap = rounding if reads else 0.0
+    jumps = "hard" in (distance, alpha, color)
+    place_in = triangle.barycentric if jumps else triangle.barycentric_fused
 
     @ti.func
     def locate(p_exact, face):
@@ -118,7 +121,7 @@ def fragment_functions(
             measure: squared distance in the variant's metric.
         """
         exact = variant.position_dtype
-        v0, v1, v2 = triangle.barycentric(
+        v0, v1, v2 = place_in(
             p_exact,
             ti.cast(face.p0, exact),
             ti.cast(face.p1, exact),
@@ -177,7 +180,7 @@ def fragment_functions(
         """Return the face's weight in the pixel, from what the pixel was in the end."""
         weight = ti.cast(0.0, dtype)
         if ti.static(color == "softmax"):
-            depth_soft = depth - tau * lesser(x, 0.0)
+            depth_soft = fma(-tau, lesser(x, 0.0), depth)
             behind = greater((depth_soft - reference) * inverse_tau, 0.0)
             weight = ti.select(shows_here, scale * exp_neg(behind) * inverse_total, 0.0)
         else:
@@ -187,9 +190,9 @@ def fragment_functions(
     @ti.func
     def locate_adjoint(
         face, w0, w1, w2, inside, edge, t, n_x, n_y, d_measure,
-        a0, a1, a2, inverse_sum, d_a0, d_a1, d_a2,
+        a0, a1, a2, inverse_sum, d_a0, d_a1, d_a2, d_corners: ti.template(),
     ):  # fmt: skip
-        """Turn dL/d(measure) and dL/da into dL/d(x, y) of the three corners."""
+        """Turn dL/d(measure) and dL/da into dL/d(x, y) of the corners, and add that."""
         zero = ti.cast(0.0, dtype)
         d_w0, d_w1, d_w2, d_t, d_distance2 = zero, zero, zero, zero, zero
         if ti.static(variant.color != "none"):
@@ -213,22 +216,28 @@ def fragment_functions(
             d_w2 += e2
         if ti.static(distance == "euclidean"):
             d_distance2 = d_measure
-        v_x, v_y = triangle.barycentric_adjoint(
-            face.p0, face.p1, face.p2, face.inverse_area2, d_w0, d_w1, d_w2
-        )
         g_x, g_y, r_x, r_y = triangle.nearest_on_boundary_adjoint(
             edge, t, n_x, n_y, face.p0, face.p1, face.p2, face.inverse_length2, d_t, d_distance2
         )
-        b0, b1, b2 = triangle.boundary_weights(edge, t)
-        # +1 at the edge's end, -1 at its start.
-        s0 = ti.select(edge == 2, 1.0, ti.select(edge == 0, -1.0, 0.0))
-        s1 = ti.select(edge == 0, 1.0, ti.select(edge == 1, -1.0, 0.0))
-        s2 = ti.select(edge == 1, 1.0, ti.select(edge == 2, -1.0, 0.0))
-        return (
-            s0 * r_x - w0 * v_x - b0 * g_x, s0 * r_y - w0 * v_y - b0 * g_y,
-            s1 * r_x - w1 * v_x - b1 * g_x, s1 * r_y - w1 * v_y - b1 * g_y,
-            s2 * r_x - w2 * v_x - b2 * g_x, s2 * r_y - w2 * v_y - b2 * g_y,
-        )  # fmt: skip
+        b = triangle.boundary_weights(edge, t)
+        for k in ti.static(range(3)):
+            d_corners[2 * k] = fma(-b[k], g_x, d_corners[2 * k])
+            d_corners[2 * k + 1] = fma(-b[k], g_y, d_corners[2 * k + 1])
+        # What is known to be 0 is left out: nobody sees that through the calls that `fma` makes.
+        if ti.static(variant.color != "none" or distance == "barycentric"):
+            v_x, v_y = triangle.barycentric_adjoint(
+                face.p0, face.p1, face.p2, face.inverse_area2, d_w0, d_w1, d_w2
+            )
+            w = w0, w1, w2
+            for k in ti.static(range(3)):
+                d_corners[2 * k] = fma(-w[k], v_x, d_corners[2 * k])
+                d_corners[2 * k + 1] = fma(-w[k], v_y, d_corners[2 * k + 1])
+        if ti.static(variant.color != "none" and not (clip == "clamp" and distance != "hard")):
+            for k in ti.static(range(3)):
+                # 1 at the edge's end, -1 at its start.
+                s = ti.select(edge == (k + 2) % 3, 1.0, ti.select(edge == k, -1.0, 0.0))
+                d_corners[2 * k] = fma(s, r_x, d_corners[2 * k])
+                d_corners[2 * k + 1] = fma(s, r_y, d_corners[2 * k + 1])
 
     @ti.func
     def place(p, face):
@@ -276,7 +285,7 @@ def fragment_functions(
         if ti.static(color == "softmax"):
             counts, shown_depth = shown(kept, face, fragment_depth, near, far)
             depth = shown_depth
-            depth_soft = depth - tau * lesser(x, 0.0)
+            depth_soft = fma(-tau, lesser(x, 0.0), depth)
             ahead = (reference - depth_soft) * inverse_tau
             fade = exp_neg(ti.abs(ahead))
             front = both(counts, ahead > 0.0)
@@ -324,84 +333,100 @@ def fragment_functions(
 
     @ti.func
     def pull(
-        w0, w1, w2, inside, edge, t, n_x, n_y, measure, face,
-        reference, inverse_total, chosen, g_alpha, g_depth, g_mean, g0, g1, g2,
-        seen, inverse_sigma, reach2, tau, inverse_tau, near, far,
+        w0, w1, w2, inside, edge, t, n_x, n_y, measure, face, corners: ti.template(),
+        reference, inverse_total, chosen, g_alpha, g_depth, g_mean, g: ti.template(), seen,
+        inverse_sigma, reach2, tau, inverse_tau, near, far,
+        d_corners: ti.template(), d_attributes: ti.template(),
     ):  # fmt: skip
         """Pull a pixel's gradients back to one face; what comes before `face` is of `locate`.
 
-        Of the pixel: `reference` is its final reference depth, `inverse_total` 1 / sum of its
-        softmax weights, `chosen` whether it shows this face (hard colour), `g_alpha` dL/d(alpha),
-        times the transparency if alpha is a product, `g_depth` dL/d(depth), `g_mean` what its
-        colour and depth say to every weight alike, g_k dL/d(colour) along the attributes of corner
-        k, `seen` dL/d(colour) along the face's colour where that is not linear in the attributes:
-        textures.
+        `corners` are the attributes of the three. Of the pixel: `reference` is its final reference
+        depth, `inverse_total` 1 / sum of its softmax weights, `chosen` whether it shows this face
+        (hard colour), `g_alpha` dL/d(alpha), times the transparency if alpha is a product,
+        `g_depth` dL/d(depth), `g_mean` what its colour and depth say to every weight alike, `g`
+        dL/d(attributes here), which without a texture are the colours, `seen` dL/d(colour) along
+        the face's colour where that is not linear in the attributes: textures.
+
+        Adds to lists, an empty one of which is not wanted:
+            d_corners: dL/d(x, y) of the three corners, then, with colour, dL/d(depth) of them, but
+                for `blending.finish_depths`.
+            d_attributes: dL/d(attributes) of corner 0, of 1 and of 2.
 
         Returns:
-            dL/d(x, y) of the three corners; dL/d(depth) of them, but for `blending.finish_depths`;
-            the face's weight and u0, u1, u2;
             dL/dx x, which sums to sigma's gradient; and dL/d(log weight) (depth - reference): as
             dL/d(log weight) sums to 0 over a pixel's faces and background, any depth may be taken
             off, and this one keeps the sum, which is gamma's, from cancelling.
         """
         zero = ti.cast(0.0, dtype)
         kept, x, full, gap, scale = cover(inside, measure, inverse_sigma, reach2)
-        d_x, weight, d_logit_depth = zero, zero, zero
+        d_x, d_logit_depth = zero, zero
         if ti.static(alpha == "prod"):
             d_x = coverage.union_adjoint(full, g_alpha)
         elif ti.static(alpha == "sum"):
             d_x = coverage.sum_adjoint(full, gap, g_alpha)
         a0, a1, a2, inverse_sum = w0, w1, w2, w0
-        u0, u1, u2 = zero, zero, zero
-        d_a0, d_a1, d_a2, d_z0, d_z1, d_z2 = zero, zero, zero, zero, zero, zero
+        d_a0, d_a1, d_a2 = zero, zero, zero
         if ti.static(color != "none"):
             a0, a1, a2, inverse_sum = read_at(w0, w1, w2, inside, edge, t)
-            depth, v0, v1, v2 = blending.interpolate(
+            depth, u0, u1, u2 = blending.interpolate(
                 a0, a1, a2, face.z, face.r, perspective, linear
             )
-            u0, u1, u2 = v0, v1, v2
             drawn = kept if ti.static(color == "softmax") else inside
             counts, depth_here = shown(drawn, face, depth, near, far)
             depth = depth_here
             weight = share(
                 counts, x, scale, depth, chosen, reference, inverse_total, tau, inverse_tau
             )
+            d_u = [ti.cast(0.0, dtype) for _ in ti.static(range(3))]
+            for a in ti.static(range(variant.attributes)):
+                d_here = weight * g[a]
+                for k in ti.static(range(3)):
+                    d_u[k] = fma(d_here, corners[k][a], d_u[k])
+                if ti.static(len(d_attributes) > 0):
+                    u = u0, u1, u2
+                    for k in ti.static(range(3)):
+                        d_attributes[k * variant.attributes + a] = fma(
+                            d_here, u[k], d_attributes[k * variant.attributes + a]
+                        )
+            along = fma(u0, d_u[0], fma(u1, d_u[1], u2 * d_u[2]))
             d_depth = weight * g_depth
-            along = u0 * g0 + u1 * g1 + u2 * g2
             if ti.static(color == "softmax"):
-                color_along = along if ti.static(variant.lookup == "") else seen
-                d_logit = weight * (color_along + g_depth * depth - g_mean)
-                d_x += d_logit * gap
-                d_depth -= d_logit * inverse_tau
+                color_along = along if ti.static(variant.lookup == "") else weight * seen
+                d_logit = fma(weight, fma(g_depth, depth, -g_mean), color_along)
+                d_x = fma(d_logit, gap, d_x)
+                d_depth = fma(-d_logit, inverse_tau, d_depth)
                 d_logit_depth = d_logit * (depth - reference)
             d_a0, d_a1, d_a2, d_z0, d_z1, d_z2 = blending.interpolation_adjoint(
-                a0, a1, a2, face.z, face.r, depth,
-                weight * g0, weight * g1, weight * g2, weight * along, d_depth,
+                a0, a1, a2, face.z, face.r, depth, d_u[0], d_u[1], d_u[2], along, d_depth,
                 perspective, linear,
             )  # fmt: skip
+            if ti.static(len(d_corners) > 0):
+                d_corners[6] += d_z0
+                d_corners[7] += d_z1
+                d_corners[8] += d_z2
         d_x = ti.select(kept, d_x, 0.0)
-        d_measure = ti.select(inside, d_x, -d_x) * inverse_sigma
-        d0, d1, d2, d3, d4, d5 = locate_adjoint(
-            face, w0, w1, w2, inside, edge, t, n_x, n_y, d_measure,
-            a0, a1, a2, inverse_sum, d_a0, d_a1, d_a2,
-        )  # fmt: skip
-        return (
-            d0, d1, d2, d3, d4, d5, d_z0, d_z1, d_z2,
-            weight, u0, u1, u2, d_x * x, d_logit_depth,
-        )  # fmt: skip
+        if ti.static(len(d_corners) > 0):
+            locate_adjoint(
+                face, w0, w1, w2, inside, edge, t, n_x, n_y,
+                ti.select(inside, d_x, -d_x) * inverse_sigma,
+                a0, a1, a2, inverse_sum, d_a0, d_a1, d_a2, d_corners,
+            )  # fmt: skip
+        return d_x * x, d_logit_depth
 
     @ti.func
     def blend_in_adjoint(
-        p, face, reference, inverse_total, chosen, g_alpha, g_depth, g_mean, g0, g1, g2,
-        seen, inverse_sigma, reach2, tau, inverse_tau, near, far,
+        p, face, corners: ti.template(),
+        reference, inverse_total, chosen, g_alpha, g_depth, g_mean, g: ti.template(), seen,
+        inverse_sigma, reach2, tau, inverse_tau, near, far,
+        d_corners: ti.template(), d_attributes: ti.template(),
     ):  # fmt: skip
-        """Do both; returns what `pull` does."""
+        """Do both; adds to and returns what `pull` does."""
         w0, w1, w2, inside, edge, t, n_x, n_y, measure = locate(p, face)
-        d0, d1, d2, d3, d4, d5, d_z0, d_z1, d_z2, weight, u0, u1, u2, d_sigma, d_gamma = pull(
-            w0, w1, w2, inside, edge, t, n_x, n_y, measure, face,
-            reference, inverse_total, chosen, g_alpha, g_depth, g_mean, g0, g1, g2,
-            seen, inverse_sigma, reach2, tau, inverse_tau, near, far,
+        d_sigma, d_gamma = pull(
+            w0, w1, w2, inside, edge, t, n_x, n_y, measure, face, corners,
+            reference, inverse_total, chosen, g_alpha, g_depth, g_mean, g, seen,
+            inverse_sigma, reach2, tau, inverse_tau, near, far, d_corners, d_attributes,
         )  # fmt: skip
-        return d0, d1, d2, d3, d4, d5, d_z0, d_z1, d_z2, weight, u0, u1, u2, d_sigma, d_gamma
+        return d_sigma, d_gamma
 
     return FragmentFunctions(locate, place, blend, blend_in, weigh, pull, blend_in_adjoint)

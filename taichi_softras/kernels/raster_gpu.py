@@ -202,6 +202,8 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
     weigh, blend_in_adjoint = functions.weigh, functions.blend_in_adjoint
     _, color_adjoint, _ = texture_functions(dtype, variant.lookup, channels, textured, unroll=True)
     width_slot = variant.slot_width
+    of_corners = (6 if color == "none" else 9) if geometry else 0
+    of_attributes = 3 * attributes_in if attributes_too else 0
 
     @ti.kernel
     def adjoint(
@@ -253,7 +255,7 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                         r, c, height, width, ti.cast(shorter, variant.position_dtype)
                     )
                     reference, inverse_total, chosen = zero, zero, False
-                    g_depth, g_mean, g0, g1, g2, seen = zero, zero, zero, zero, zero, zero
+                    g_depth, g_mean, seen = zero, zero, zero
                     # dL/d(attributes here), which without a texture are the colours.
                     g = [ti.cast(0.0, dtype) for _ in ti.static(range(attributes_in))]
                     if ti.static(color == "softmax"):
@@ -278,35 +280,13 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                                 seen = along
                                 for a in ti.static(range(attributes_in)):
                                     g[a] = d_here[a]
-                        for a in ti.static(range(attributes_in)):
-                            g0 += g[a] * c0[a]
-                            g1 += g[a] * c1[a]
-                            g2 += g[a] * c2[a]
-                    (
-                        d0, d1, d2, d3, d4, d5, d_z0, d_z1, d_z2,
-                        weight, u0, u1, u2, d_sigma, d_gamma,
-                    ) = blend_in_adjoint(
-                        ti.Vector([x, y]), face, reference, inverse_total, chosen,
-                        pixels[q, 0], g_depth, g_mean, g0, g1, g2, seen,
+                    d_sigma, d_gamma = blend_in_adjoint(
+                        ti.Vector([x, y]), face, [c0, c1, c2], reference, inverse_total, chosen,
+                        pixels[q, 0], g_depth, g_mean, g, seen,
                         inverse_sigma, reach2, tau, inverse_tau, near, far,
+                        [s[k] for k in ti.static(range(of_corners))],
+                        [s[9 + k] for k in ti.static(range(of_attributes))],
                     )  # fmt: skip
-                    if ti.static(geometry):
-                        s[0] += d0
-                        s[1] += d1
-                        s[2] += d2
-                        s[3] += d3
-                        s[4] += d4
-                        s[5] += d5
-                        if ti.static(color != "none"):
-                            s[6] += d_z0
-                            s[7] += d_z1
-                            s[8] += d_z2
-                    if ti.static(attributes_too):
-                        for a in ti.static(range(attributes_in)):
-                            w_g = weight * g[a]
-                            s[9 + a] += w_g * u0
-                            s[9 + attributes_in + a] += w_g * u1
-                            s[9 + 2 * attributes_in + a] += w_g * u2
                     if ti.static(softness):
                         to_sigma += d_sigma
                         to_gamma += d_gamma

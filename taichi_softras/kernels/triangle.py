@@ -5,6 +5,7 @@ Symbols are those of docs/gradients.md. Every function works in the precision of
 
 import taichi as ti
 
+from taichi_softras.kernels.fused import fma
 from taichi_softras.kernels.types import both, greater, lesser
 
 
@@ -16,10 +17,24 @@ def cross2(a, b):
 
 @ti.func
 def barycentric(p, p0, p1, p2, inverse_area2):
-    """Barycentric coordinates of p; all >= 0 inside, whatever the triangle's orientation."""
+    """Barycentric coordinates of p; all >= 0 inside, whatever the triangle's orientation.
+
+    They are exactly 0 on edges where the two products of a cross product round alike, so that
+    nobody falls between two triangles of a square.
+    """
     w0 = cross2(p2 - p1, p - p1) * inverse_area2
     w1 = cross2(p0 - p2, p - p2) * inverse_area2
     w2 = cross2(p1 - p0, p - p0) * inverse_area2
+    return w0, w1, w2
+
+
+@ti.func
+def barycentric_fused(p, p0, p1, p2, inverse_area2):
+    """Do as `barycentric`, to a rounding: where nothing jumps at an edge. Fewer operations."""
+    e0, e1, e2 = (p2 - p1) * inverse_area2, (p0 - p2) * inverse_area2, (p1 - p0) * inverse_area2
+    w0 = fma(e0[0], p[1] - p1[1], -e0[1] * (p[0] - p1[0]))
+    w1 = fma(e1[0], p[1] - p2[1], -e1[1] * (p[0] - p2[0]))
+    w2 = fma(e2[0], p[1] - p0[1], -e2[1] * (p[0] - p0[0]))
     return w0, w1, w2
 
 
@@ -29,8 +44,8 @@ def barycentric_adjoint(p0, p1, p2, inverse_area2, d_w0, d_w1, d_w2):
 
     Moving P_k by m changes the coordinates of p as moving p by -w_k m does.
     """
-    v_x = d_w0 * (p1[1] - p2[1]) + d_w1 * (p2[1] - p0[1]) + d_w2 * (p0[1] - p1[1])
-    v_y = d_w0 * (p2[0] - p1[0]) + d_w1 * (p0[0] - p2[0]) + d_w2 * (p1[0] - p0[0])
+    v_x = fma(d_w0, p1[1] - p2[1], fma(d_w1, p2[1] - p0[1], d_w2 * (p0[1] - p1[1])))
+    v_y = fma(d_w0, p2[0] - p1[0], fma(d_w1, p0[0] - p2[0], d_w2 * (p1[0] - p0[0])))
     return v_x * inverse_area2, v_y * inverse_area2
 
 
@@ -46,14 +61,14 @@ def nearest_on_edge(p, a, b, inverse_length2, handicap: ti.template()):
     e_y = b[1] - a[1]
     v_x = p[0] - a[0]
     v_y = p[1] - a[1]
-    along = (v_x * e_x + v_y * e_y) * inverse_length2
+    along = fma(v_x, e_x * inverse_length2, v_y * (e_y * inverse_length2))
     t = greater(lesser(along, 1.0), 0.0)
-    n_x = v_x - t * e_x
-    n_y = v_y - t * e_y
-    distance2 = n_x * n_x + n_y * n_y
+    n_x = fma(-t, e_x, v_x)
+    n_y = fma(-t, e_y, v_y)
+    distance2 = fma(n_x, n_x, n_y * n_y)
     if ti.static(handicap > 0.0):
         # Not a factor 1 + handicap: Taichi's literals are float32.
-        distance2 += ti.select(t == along, 0.0, handicap * distance2)
+        distance2 = ti.select(t == along, distance2, fma(distance2, handicap, distance2))
     return t, n_x, n_y, distance2
 
 
@@ -82,7 +97,7 @@ def nearest_on_boundary(p, p0, p1, p2, inverse_length2, handicap: ti.template())
     n_y = ti.select(last, y2, ti.select(first, y1, y0))
     distance2 = lesser(lesser(d0, d1), d2)
     if ti.static(handicap > 0.0):
-        distance2 = n_x * n_x + n_y * n_y
+        distance2 = fma(n_x, n_x, n_y * n_y)
     return edge, t, n_x, n_y, distance2
 
 
@@ -115,8 +130,8 @@ def nearest_on_boundary_adjoint(edge, t, n_x, n_y, p0, p1, p2, inverse_length2, 
         ti.select(edge == 1, inverse_length2[1], inverse_length2[2]),
     )
     turn = ti.select(both(t > 0.0, t < 1.0), d_t * inverse, 0.0)
-    g_x = 2.0 * d_distance2 * n_x + turn * e_x
-    g_y = 2.0 * d_distance2 * n_y + turn * e_y
+    g_x = fma(2.0 * d_distance2, n_x, turn * e_x)
+    g_y = fma(2.0 * d_distance2, n_y, turn * e_y)
     return g_x, g_y, turn * n_x, turn * n_y
 
 
@@ -133,7 +148,7 @@ def clamp_weights(w0, w1, w2):
 @ti.func
 def clamp_weights_adjoint(w0, w1, w2, c0, c1, c2, inverse_sum, d_c0, d_c1, d_c2):
     """Turn the gradient of the clamped coordinates c into that of the raw coordinates w."""
-    mean = c0 * d_c0 + c1 * d_c1 + c2 * d_c2
+    mean = fma(c0, d_c0, fma(c1, d_c1, c2 * d_c2))
     d_w0 = ti.select(both(w0 >= 0.0, w0 <= 1.0), (d_c0 - mean) * inverse_sum, 0.0)
     d_w1 = ti.select(both(w1 >= 0.0, w1 <= 1.0), (d_c1 - mean) * inverse_sum, 0.0)
     d_w2 = ti.select(both(w2 >= 0.0, w2 <= 1.0), (d_c2 - mean) * inverse_sum, 0.0)

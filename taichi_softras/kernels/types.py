@@ -6,6 +6,7 @@ from typing import Any
 import taichi as ti
 
 from taichi_softras.fast_launch import UNUSED
+from taichi_softras.kernels.fused import fma
 
 CPU_TILE = 16
 """Side of a square tile in pixels on CPUs: large ones make few entries, and costs go by entries and
@@ -72,11 +73,12 @@ def exp_negative_f32(y):
     2**-n * 2**f with the power of two put together from its bits and a fitted polynomial:
     unlike ti.exp it is plain arithmetic, so loops over pixels become SIMD code.
     """
-    power = greater(-y, -80.0) * 1.4426950408889634
-    whole = ti.floor(power + 0.5)
-    f = power - whole
-    q = 0.05550733766436963 + f * (0.009671513139093452 + f * 0.001326472021496359)
-    mantissa = 1.0 + f * (0.6931469775830684 + f * (0.24022242074485994 + f * q))
+    exponent = greater(-y, -80.0)
+    whole = ti.floor(fma(exponent, 1.4426950408889634, 0.5))
+    f = fma(exponent, 1.4426950408889634, -whole)
+    q = fma(f, fma(f, 0.001326472021496359, 0.009671513139093452), 0.05550733766436963)
+    q = fma(f, fma(f, q, 0.24022242074485994), 0.6931469775830684)
+    mantissa = fma(f, q, 1.0)
     scale = ti.bit_cast((ti.cast(whole, ti.i32) + 127) << 23, ti.f32)
     return ti.select(y < 80.0, scale * mantissa, 0.0)
 

@@ -59,6 +59,9 @@ def adjoint_kernel(
     read = reading_function(variant)
     sum_slots = sums_function(variant, geometry, attributes_too)
     width_slot = variant.slot_width
+    of_outlines = 6 if geometry else 0
+    of_corners = of_outlines if color == "none" else (9 if geometry else 0)
+    of_attributes = 3 * attributes_in if attributes_too else 0
     if_soft, if_hard, if_colored = array_lengths(variant)
     sight = vanishing(dtype) + 1.0
 
@@ -247,46 +250,19 @@ def adjoint_kernel(
                                     to_depth, to_all = g_depth[i], g_mean[i]
                                 if ti.static(keeps_weights):
                                     v0, v1, v2 = w0[i], w1[i], w2[i]
-                                # g_k: the image gradient along the attributes of corner k.
-                                g0, g1, g2, seen = zero, zero, zero, lanes[4][lane]
-                                d_value = [
-                                    ti.cast(0.0, dtype) for _ in ti.static(range(attributes_in))
-                                ]
-                                for a in ti.static(range(attributes_in)):
-                                    if ti.static(textured > 0):
-                                        d_value[a] = d_here[a][lane]
-                                    else:
-                                        d_value[a] = g[a][i]
-                                    g0 += d_value[a] * c0[a]
-                                    g1 += d_value[a] * c1[a]
-                                    g2 += d_value[a] * c2[a]
-                                (
-                                    d0, d1, d2, d3, d4, d5, d_z0, d_z1, d_z2,
-                                    weight, u0, u1, u2, d_sigma, d_gamma,
-                                ) = pull(
+                                # dL/d(attributes here), which without a texture are the colours.
+                                seen = lanes[4][lane]
+                                values = ti.static(d_here if textured > 0 else g)
+                                at = lane if ti.static(textured > 0) else i
+                                d_value = [values[a][at] for a in ti.static(range(attributes_in))]
+                                d_sigma, d_gamma = pull(
                                     v0, v1, v2, side[i] >= 0.0, edge[i], t[i], n_x[i], n_y[i],
-                                    ti.abs(side[i]), face, behind, share, chosen, g_alpha[i],
-                                    to_depth, to_all,
-                                    g0, g1, g2, seen,
+                                    ti.abs(side[i]), face, [c0, c1, c2], behind, share, chosen,
+                                    g_alpha[i], to_depth, to_all, d_value, seen,
                                     inverse_sigma, reach2, tau, inverse_tau, near, far,
+                                    [s[k][lane] for k in ti.static(range(of_corners))],
+                                    [s[9 + k][lane] for k in ti.static(range(of_attributes))],
                                 )  # fmt: skip
-                                if ti.static(geometry):
-                                    s[0][lane] += d0
-                                    s[1][lane] += d1
-                                    s[2][lane] += d2
-                                    s[3][lane] += d3
-                                    s[4][lane] += d4
-                                    s[5][lane] += d5
-                                    if ti.static(color != "none"):
-                                        s[6][lane] += d_z0
-                                        s[7][lane] += d_z1
-                                        s[8][lane] += d_z2
-                                if ti.static(attributes_too):
-                                    for a in ti.static(range(attributes_in)):
-                                        w_g = weight * d_value[a]
-                                        s[9 + a][lane] += w_g * u0
-                                        s[9 + attributes_in + a][lane] += w_g * u1
-                                        s[9 + 2 * attributes_in + a][lane] += w_g * u2
                                 if ti.static(softness):
                                     to_sigma += d_sigma
                                     to_gamma += d_gamma
@@ -301,23 +277,13 @@ def adjoint_kernel(
                                     v0, v1, v2 = zero, zero, zero
                                     if ti.static(barycentric):
                                         v0, v1, v2 = w0[i], w1[i], w2[i]
-                                    (
-                                        d0, d1, d2, d3, d4, d5, _z0, _z1, _z2,
-                                        _w, _u0, _u1, _u2, d_sigma, _g,
-                                    ) = pull_outline(
+                                    d_sigma, _g = pull_outline(
                                         v0, v1, v2, side[i] >= 0.0, edge[i], t[i],
-                                        n_x[i], n_y[i], ti.abs(side[i]), face, zero, zero, False,
-                                        g_alpha[i],
-                                        zero, zero, zero, zero, zero, zero,
+                                        n_x[i], n_y[i], ti.abs(side[i]), face, [],
+                                        zero, zero, False, g_alpha[i], zero, zero, [], zero,
                                         inverse_sigma, reach2, tau, inverse_tau, near, far,
+                                        [s[k][lane] for k in ti.static(range(of_outlines))], [],
                                     )  # fmt: skip
-                                    if ti.static(geometry):
-                                        s[0][lane] += d0
-                                        s[1][lane] += d1
-                                        s[2][lane] += d2
-                                        s[3][lane] += d3
-                                        s[4][lane] += d4
-                                        s[5][lane] += d5
                                     if ti.static(softness):
                                         to_sigma += d_sigma
                         slot = entries[entry, 1]

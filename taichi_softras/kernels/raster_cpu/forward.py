@@ -25,6 +25,7 @@ from taichi_softras.kernels.fragment import (
     outline_functions,
     setup_choices,
 )
+from taichi_softras.kernels.fused import fma
 from taichi_softras.kernels.phases import end_phase, leave_last, next_task
 from taichi_softras.kernels.raster_cpu.tile import array_lengths, place_lanes, place_tile
 from taichi_softras.kernels.raster_cpu.writing import writing_functions
@@ -255,18 +256,18 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
                                     )  # fmt: skip
                                     silhouette[i], reference[i] = covered, nearer
                                     if ti.static(color == "softmax"):
-                                        total[i] = total[i] * old + new
-                                        depth_sum[i] = depth_sum[i] * old + new * depth
+                                        total[i] = fma(total[i], old, new)
+                                        depth_sum[i] = fma(depth_sum[i], old, new * depth)
                                     elif ti.static(color == "hard"):
                                         nearest[i] = ti.select(front, n, nearest[i])
                                     if ti.static(textured > 0):
                                         lanes[0][lane], lanes[1][lane] = old, new
                                     else:
                                         for ch in ti.static(range(channels)):
-                                            value = c0[ch] + (
-                                                second[i] * c1[ch] + third[i] * c2[ch]
+                                            value = fma(
+                                                second[i], c1[ch], fma(third[i], c2[ch], c0[ch])
                                             )
-                                            sums[ch][i] = sums[ch][i] * old + new * value
+                                            sums[ch][i] = fma(sums[ch][i], old, new * value)
                                 if ti.static(textured > 0):
                                     for lane in range(BLOCK):
                                         i = block * BLOCK + lane
