@@ -153,10 +153,11 @@ def _end() -> None:
     for a backward pass: the next process would compile all kernels again.
     """
     program = ti.lang.impl.get_runtime().prog
-    if program is not None and program is _owner.program and _owner.process == os.getpid():
-        _owner.program = None
-        with launch_lock:
-            ti.reset()
+    if program is None or program is not _owner.program or _owner.process != os.getpid():
+        return
+    # Kept, as a daemon thread may be rendering still, and must not start Taichi anew.
+    if launch_lock.acquire(timeout=10.0):
+        ti.reset()
 
 
 def _missing(arch: str) -> str:

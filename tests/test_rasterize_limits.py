@@ -277,3 +277,30 @@ def test_more_numbers_than_there_are_places_are_refused():
     for color, size in (("none", (2**15, 2**15 + 1)), ("softmax", (2**15, 10923))):
         with pytest.raises(ArgumentError, match=f"`size` {size[0]} x {size[1]} with 1 views"):
             rasterize(corners, size=size, settings=RasterSettings(color=color))
+
+
+@pytest.mark.parametrize("choices", [{"color": "hard"}, {"color": "none", "distance": "hard"}])
+def test_no_pixel_falls_between_two_triangles(choices):
+    # Corners at centres of pixels, so that common edges run through others.
+    size, n = 60, 400
+    at = torch.randint(0, size, (4, n, 2), generator=torch.Generator().manual_seed(0))
+    a, b, c, d = at
+    left, right = ((x - a)[:, 1] * (b - a)[:, 0] - (x - a)[:, 0] * (b - a)[:, 1] for x in (c, d))
+    a, b, c, d = at[:, (left > 0) & (right < 0)]
+    ndc = [(2.0 * x + 1 - size) / size * torch.tensor([1.0, -1.0]) for x in (a, b, c, d)]
+    points = [torch.cat([x, torch.full_like(x[:, :1], 2.0)], dim=1) for x in ndc]
+    corners = torch.stack(
+        [torch.stack([points[k] for k in f], 1) for f in ((0, 1, 2), (1, 0, 3))], 1
+    )
+    settings = RasterSettings(**choices)
+    colors = None if settings.color == "none" else torch.ones(len(a), 2, 3, 1)
+    out = rasterize(corners, colors, size=size, settings=settings)
+    shown = out.alpha if colors is None else out.image[..., 0]
+    on_edges = 0
+    for view, (start, end) in enumerate(zip(a, b, strict=True)):
+        steps = math.gcd(*(end - start).tolist())
+        for step in range(1, steps):
+            column, row = (start + (end - start) * step // steps).tolist()
+            on_edges += 1
+            assert shown[view, row, column] == 1.0
+    assert on_edges > 100

@@ -109,7 +109,7 @@ def fragment_functions(
     reads = color != "none" if reads_attributes is None else reads_attributes
     handicap = rounding if reads else 0.0
     jumps = "hard" in (distance, alpha, color)
-    place_in = triangle.barycentric if jumps else triangle.barycentric_fused
+    place_in = triangle.barycentric_watertight if jumps else triangle.barycentric
 
     @ti.func
     def locate(p_exact, face):

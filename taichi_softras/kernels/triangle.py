@@ -6,7 +6,7 @@ Symbols are those of docs/gradients.md. Every function works in the precision of
 import taichi as ti
 
 from taichi_softras.kernels.fused import fma
-from taichi_softras.kernels.types import both, greater, lesser
+from taichi_softras.kernels.types import both, either, greater, lesser
 
 
 @ti.func
@@ -16,21 +16,33 @@ def cross2(a, b):
 
 
 @ti.func
-def barycentric(p, p0, p1, p2, inverse_area2):
-    """Barycentric coordinates of p; all >= 0 inside, whatever the triangle's orientation.
+def side_of_edge(p, a, b):
+    """Twice the area of (a, b, p): exactly the opposite of that of (b, a, p).
 
-    They are exactly 0 on edges where the two products of a cross product round alike, so that
-    nobody falls between two triangles of a square.
+    So no rounding lets a pixel fall between two triangles that share an edge.
     """
-    w0 = cross2(p2 - p1, p - p1) * inverse_area2
-    w1 = cross2(p0 - p2, p - p2) * inverse_area2
-    w2 = cross2(p1 - p0, p - p0) * inverse_area2
+    turned = either(b[0] < a[0], both(b[0] == a[0], b[1] < a[1]))
+    first, last = ti.select(turned, b, a), ti.select(turned, a, b)
+    e, v = last - first, p - first
+    area2 = fma(e[0], v[1], -e[1] * v[0])
+    return ti.select(turned, -area2, area2)
+
+
+@ti.func
+def barycentric_watertight(p, p0, p1, p2, inverse_area2):
+    """Do as `barycentric`: at least one of two triangles has a pixel on their common edge."""
+    w0 = side_of_edge(p, p1, p2) * inverse_area2
+    w1 = side_of_edge(p, p2, p0) * inverse_area2
+    w2 = side_of_edge(p, p0, p1) * inverse_area2
     return w0, w1, w2
 
 
 @ti.func
-def barycentric_fused(p, p0, p1, p2, inverse_area2):
-    """Do as `barycentric`, to a rounding: where nothing jumps at an edge. Fewer operations."""
+def barycentric(p, p0, p1, p2, inverse_area2):
+    """Barycentric coordinates of p; all >= 0 inside, whatever the triangle's orientation.
+
+    For where nothing jumps at an edge: fewer operations than `barycentric_watertight`.
+    """
     e0, e1, e2 = (p2 - p1) * inverse_area2, (p0 - p2) * inverse_area2, (p1 - p0) * inverse_area2
     w0 = fma(e0[0], p[1] - p1[1], -e0[1] * (p[0] - p1[0]))
     w1 = fma(e1[0], p[1] - p2[1], -e1[1] * (p[0] - p2[0]))
