@@ -13,7 +13,7 @@ from taichi_softras import fast_launch, pipeline, runtime
 from taichi_softras.benchmark.contenders import Pass
 from taichi_softras.fast_launch import Launch
 from taichi_softras.kernels.gather import gather_kernels
-from taichi_softras.kernels.setup import setup_kernel
+from taichi_softras.kernels.tiles_cpu import COUNT
 from taichi_softras.pipeline import (
     Array,
     Plan,
@@ -53,8 +53,9 @@ class Profile(NamedTuple):
     draw in one launch: there `bin_faces` is its first part in a launch of its own, `forward` the
     rest."""
     alone: dict[str, float]
-    """Least seconds of other parts of the CPU's kernels, in launches of their own: "setup" of faces
-    (part of `bin_faces`) and "gather" of gradients to corners (part of `adjoint`)."""
+    """Least seconds of other parts of the CPU's kernels: "setup" of faces, by which listing them is
+    faster where that is done, and "gather" of gradients to corners (part of `adjoint`), in a launch
+    of its own."""
 
 
 def profile(step: Pass, seconds: float) -> Profile:
@@ -72,12 +73,12 @@ def profile(step: Pass, seconds: float) -> Profile:
     least, alone = {k: min(row[k] for row in rows) for k in rows[0]}, {}
     space = rendered.lists
     if isinstance(space, Workspace) and not space.bands:
-        alone = _alone(plan, scene, space)
         with runtime.launching():
             binning = _least(lambda: space.list_faces(plan, scene))
-        # They may have found a quieter moment.
+            listing = _least(lambda: space.list_faces(plan, scene, COUNT))
+            alone = {"setup": max(binning - listing, 0.0), "gather": _gather(plan, scene, space)}
+        # It may have found a quieter moment.
         least["bin_faces"] = min(binning, least["forward"])
-        alone["setup"] = min(alone["setup"], least["bin_faces"])
         least["forward"] -= least["bin_faces"]
     return Profile(_work(rendered), least, alone)
 
@@ -93,24 +94,14 @@ def _least(step: Callable[[], Any]) -> float:
     return min(times)
 
 
-def _alone(plan: Plan, scene: Scene, space: Workspace) -> dict[str, float]:
-    """Time parts of the CPU's kernels, with the kernels that GPUs have for them."""
+def _gather(plan: Plan, scene: Scene, space: Workspace) -> float:
+    """Time the sum of gradients to corners, with the kernel that GPUs have for it."""
     variant = plan.variant
     gather = gather_kernels(variant.dtype, variant.color != "none").corners
     slots = space.arguments["state"].new_zeros(max(space.n_entries, 1), variant.slot_width)
     d_corners = scene.points.new_empty(3 * plan.n_faces, 3)
-    faces = space.arguments["records"], space.arguments["boxes"], slots.new_empty(3).int()
-    launches: dict[str, tuple[Any, ...]] = {
-        "setup": (
-            setup_kernel(*plan.setup_choices),
-            scene.points, scene.faces, plan.n_vertices, scene.attributes,
-            scene.views, plan.n_views, plan.n_faces,
-            variant.attributes, *plan.extent, plan.reach, *faces,
-        ),
-        "gather": (gather, plan.n_faces, space.arguments["face_start"], slots, 0, d_corners),
-    }  # fmt: skip
-    with runtime.launching():
-        return {name: _least(partial(fast_launch.launch, *launches[name])) for name in launches}
+    given = plan.n_faces, space.arguments["face_start"], slots, 0, d_corners
+    return _least(partial(fast_launch.launch, gather, *given))
 
 
 @contextmanager

@@ -103,7 +103,7 @@ def _kernels(results: list[Result], peaks: roofline.Peaks) -> Table:
         *_CASE, "pairs", "fwd ns", "adj ns", "bin %", "(setup)", "fwd %", "adj %", "(gather)",
         "other ms", "peak", box=box.SIMPLE_HEAD,
         title="Where it goes: core ns a pair, shares of the time, share of the peak flop/s\n"
-        "(in brackets: a part of the column before, timed alone)",
+        "(in brackets: a part of the column before)",
     )  # fmt: skip
     for result in results:
         stages, total = result.profile.stages, result.profile.stages["total"]

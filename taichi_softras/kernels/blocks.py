@@ -9,6 +9,7 @@ from typing import Any
 
 import taichi as ti
 
+from taichi_softras.kernels.fused import fma
 from taichi_softras.kernels.types import CPU_TILE, greater, lesser
 
 TILE = CPU_TILE
@@ -85,10 +86,10 @@ def live_blocks(records: ti.template(), boxes: ti.template(), n, tile_x, tile_y,
         d_x, d_y = block & (ACROSS - 1), block >> 2
         near = lesser(
             lesser(
-                inward[0] + d_x * right[0] + d_y * down[0],
-                inward[1] + d_x * right[1] + d_y * down[1],
+                fma(right[0], d_x, fma(down[0], d_y, inward[0])),
+                fma(right[1], d_x, fma(down[1], d_y, inward[1])),
             ),
-            inward[2] + d_x * right[2] + d_y * down[2],
+            fma(right[2], d_x, fma(down[2], d_y, inward[2])),
         )
         live |= ti.select(near >= 0.0, 1 << block, 0)
     first_row = ti.max(boxes[n, 2] - tile_y * TILE, 0) >> 1

@@ -96,10 +96,13 @@ class Workspace:
         self.nbytes = of_faces + of_pixels + of_slots + 4 * ENTRY * max(self.room, 0)
         """Of the working arrays, but the small ones."""
 
-    def list_faces(self, plan: Plan, scene: Scene) -> None:
-        """Set up faces and list them by tile; lists that are too long are left to `lists`."""
+    def list_faces(self, plan: Plan, scene: Scene, begin: int = SET_UP) -> None:
+        """Set up faces and list them by tile; lists that are too long are left to `lists`.
+
+        With `begin` COUNT they have been set up.
+        """
         self._begin(plan, scene)
-        self._collect(self._listing(), self._all_rows, SET_UP, _triangles(plan, scene))
+        self._collect(self._listing(), self._all_rows, begin, _triangles(plan, scene))
 
     def draw(self, plan: Plan, scene: Scene, alpha: Array, image: Array, depth: Array) -> None:
         """Do so, and draw."""
