@@ -108,6 +108,8 @@ def fragment_functions(
     rounding = 2.0**-20 if dtype == ti.f32 else 2.0**-49
     reads = color != "none" if reads_attributes is None else reads_attributes
     handicap = rounding if reads else 0.0
+    clamps = clip == "clamp" and distance != "hard"
+    # Who owns a pixel on an edge.
     jumps = "hard" in (distance, alpha, color)
     place_in = triangle.barycentric_watertight if jumps else triangle.barycentric
 
@@ -156,7 +158,7 @@ def fragment_functions(
         """Barycentric coordinates where attributes are read, and 1 / sum of the clamped ones."""
         a0, a1, a2 = triangle.boundary_weights(edge, t)
         inverse_sum = t
-        if ti.static(clip == "clamp" and distance != "hard"):
+        if ti.static(clamps):
             a0, a1, a2, inverse_sum = triangle.clamp_weights(w0, w1, w2)
         else:
             a0 = ti.select(inside, w0, a0)
@@ -195,8 +197,8 @@ def fragment_functions(
         """Turn dL/d(measure) and dL/da into dL/d(x, y) of the corners, and add that."""
         zero = ti.cast(0.0, dtype)
         d_w0, d_w1, d_w2, d_t, d_distance2 = zero, zero, zero, zero, zero
-        if ti.static(variant.color != "none"):
-            if ti.static(clip == "clamp" and distance != "hard"):
+        if ti.static(color != "none"):
+            if ti.static(clamps):
                 d_w0, d_w1, d_w2 = triangle.clamp_weights_adjoint(
                     w0, w1, w2, a0, a1, a2, inverse_sum, d_a0, d_a1, d_a2
                 )
@@ -224,7 +226,7 @@ def fragment_functions(
             d_corners[2 * k] = fma(-b[k], g_x, d_corners[2 * k])
             d_corners[2 * k + 1] = fma(-b[k], g_y, d_corners[2 * k + 1])
         # What is known to be 0 is left out: nobody sees that through the calls that `fma` makes.
-        if ti.static(variant.color != "none" or distance == "barycentric"):
+        if ti.static(color != "none" or distance == "barycentric"):
             v_x, v_y = triangle.barycentric_adjoint(
                 face.p0, face.p1, face.p2, face.inverse_area2, d_w0, d_w1, d_w2
             )
@@ -232,7 +234,7 @@ def fragment_functions(
             for k in ti.static(range(3)):
                 d_corners[2 * k] = fma(-w[k], v_x, d_corners[2 * k])
                 d_corners[2 * k + 1] = fma(-w[k], v_y, d_corners[2 * k + 1])
-        if ti.static(variant.color != "none" and not (clip == "clamp" and distance != "hard")):
+        if ti.static(color != "none" and not clamps):
             for k in ti.static(range(3)):
                 # 1 at the edge's end, -1 at its start.
                 s = ti.select(edge == (k + 2) % 3, 1.0, ti.select(edge == k, -1.0, 0.0))
