@@ -136,7 +136,7 @@ def poisoned_memory(monkeypatch):
 
 
 WORKING = (
-    "records", "boxes", "face_start", "tile_start", "chunk_next", "progress", "state", "winner",
+    "records", "face_start", "tile_start", "chunk_next", "progress", "state", "winner",
     "entries", "slots", "d_corners",
 )  # fmt: skip
 

@@ -8,7 +8,8 @@ from soups import Options, soup
 
 from taichi_softras import reference, runtime
 from taichi_softras.inputs import pack_inputs
-from taichi_softras.kernels.types import CPU_TILE, GPU_TILE
+from taichi_softras.kernels.blocks import HEIGHT, WIDTH
+from taichi_softras.kernels.types import CPU_TILE, ENTRY, GPU_TILE
 from taichi_softras.pipeline import leases, workspace
 from taichi_softras.torch_bridge import launch
 from taichi_softras.torch_bridge.frames import Frame
@@ -21,6 +22,14 @@ class Lists(NamedTuple):
     tile_start: torch.Tensor
     entry_face: torch.Tensor
     entry_slot: torch.Tensor
+    entry_blocks: torch.Tensor | None
+    """On CPUs: a bit for each block of the tile that may feel the face."""
+
+
+def shrunk(triangles, scale):
+    center = triangles.corners[..., :2].mean(2, keepdim=True)
+    small = center + scale * (triangles.corners[..., :2] - center)
+    return triangles._replace(corners=torch.cat([small, triangles.corners[..., 2:]], -1))
 
 
 def binned(triangles, size, *, distance="euclidean", sigma=1e-3, dist_eps=1e-4):
@@ -39,34 +48,49 @@ def binned(triangles, size, *, distance="euclidean", sigma=1e-3, dist_eps=1e-4):
     if runtime.backend() == "cpu":
         of = tiles.arguments
         starts = (of["face_start"], of["tile_start"])
-        columns = memory.tensor(of["entries"], n, 3)[:, :2].unbind(1)
+        columns = memory.tensor(of["entries"], n * ENTRY)[: n * ENTRY].view(n, ENTRY).unbind(1)
     else:
         starts = (tiles.face_start, tiles.tile_start)
         columns = [memory.tensor(column, n) for column in (tiles.entry_face, tiles.entry_slot)]
+        columns.append(None)
     face_start, tile_start = starts
     lists = Lists(
         memory.tensor(face_start, plan.n_faces + 1)[: plan.n_faces + 1],
         memory.tensor(tile_start, plan.n_tiles + 1)[: plan.n_tiles + 1],
         # Lists may have more room than they need.
-        *(column[:n] for column in columns),
+        *(column if column is None else column[:n] for column in columns),
     )
     return lists, settings
 
 
 @pytest.mark.parametrize("distance", ["euclidean", "barycentric", "hard"])
 @pytest.mark.parametrize("sigma", [1e-6, 1e-3, 1e-1])
-@pytest.mark.parametrize("size", [(1, 1), (8, 8), (9, 17), (40, 24)])
-def test_no_tile_misses_a_face_that_reaches_one_of_its_pixels(size, sigma, distance):
+@pytest.mark.parametrize(
+    ("size", "scale"),
+    [
+        ((1, 1), 1.0),
+        ((8, 8), 1.0),
+        ((9, 17), 1.0),
+        ((40, 24), 1.0),
+        ((40, 55), 0.3),
+        ((40, 55), 0.1),
+    ],
+)
+def test_no_tile_misses_a_face_that_reaches_one_of_its_pixels(size, scale, sigma, distance):
     views, faces = 2, 25
-    triangles = soup(13, faces, views=views)
+    triangles = shrunk(soup(13, faces, views=views), scale)
     tiles, settings = binned(triangles, size, distance=distance, sigma=sigma)
     side = CPU_TILE if runtime.backend() == "cpu" else GPU_TILE
     rows, columns = -(-size[0] // side), -(-size[1] // side)
     listed = torch.zeros(views * rows * columns, views * faces, dtype=torch.bool)
+    blocks = torch.full(listed.shape, -1, dtype=torch.int32)
     for tile in range(len(listed)):
         entries = tiles.entry_face[tiles.tile_start[tile] : tiles.tile_start[tile + 1]].long()
         assert (entries.diff() > 0).all(), "in face order, each once"
         listed[tile, entries] = True
+        if tiles.entry_blocks is not None:
+            here = slice(tiles.tile_start[tile], tiles.tile_start[tile + 1])
+            blocks[tile, entries] = tiles.entry_blocks[here]
     for view in range(views):
         inside, barycentric, _, distance2 = reference._geometry(
             triangles.corners[view, :, :, :2], reference.pixel_centers(*size)
@@ -77,6 +101,8 @@ def test_no_tile_misses_a_face_that_reaches_one_of_its_pixels(size, sigma, dista
                 tile = (view * rows + row // side) * columns + column // side
                 needed = kept[row * size[1] + column]
                 assert listed[tile, view * faces :][:faces][needed].all()
+                block = row % side // HEIGHT * (side // WIDTH) + column % side // WIDTH
+                assert (blocks[tile, view * faces :][:faces][needed] >> block & 1).all()
 
 
 def test_slots_are_a_permutation_grouped_by_face():
@@ -92,12 +118,7 @@ def test_slots_are_a_permutation_grouped_by_face():
 
 def test_small_faces_touch_few_tiles():
     """The lists are tight: two pixels' worth of face is in one tile, and at borders in more."""
-    triangles = soup(13, 500)
-    center = triangles.corners[..., :2].mean(2, keepdim=True)
-    small = torch.cat(
-        [center + 0.05 * (triangles.corners[..., :2] - center), triangles.corners[..., 2:]], -1
-    )
-    tiles, _ = binned(triangles._replace(corners=small), (64, 64), sigma=1e-7)
+    tiles, _ = binned(shrunk(soup(13, 500), 0.05), (64, 64), sigma=1e-7)
     on_screen = int((tiles.face_start.diff() > 0).sum())
     assert on_screen > 200
     assert len(tiles.entry_face) < 1.4 * on_screen
@@ -112,4 +133,4 @@ def test_lists_fit_whatever_the_last_ones_were_like():
         leases._waiting.clear()
         wanted, _ = binned(soup(13, 60, views=3), (40, 24), **options)
         for a, b in zip(lists, wanted, strict=True):
-            assert torch.equal(a, b)
+            assert a is b is None or torch.equal(a, b)

@@ -14,6 +14,7 @@ from taichi_softras.benchmark.contenders import Pass
 from taichi_softras.fast_launch import Launch
 from taichi_softras.kernels.gather import gather_kernels
 from taichi_softras.kernels.tiles_cpu import COUNT
+from taichi_softras.kernels.types import ENTRY
 from taichi_softras.pipeline import (
     Array,
     Plan,
@@ -144,5 +145,6 @@ def _work(rendered: Rendered) -> Work | None:
     space = rendered.lists
     if not isinstance(space, Workspace) or space.bands:
         return None
-    bits = np.ascontiguousarray(space.arguments["entries"][: space.n_entries, 2]).view(np.uint8)
+    entries = np.asarray(space.arguments["entries"])[: space.n_entries * ENTRY]
+    bits = np.ascontiguousarray(entries[ENTRY - 1 :: ENTRY]).view(np.uint8)
     return Work(space.n_entries, int(np.unpackbits(bits).sum()) * BLOCK_PIXELS)

@@ -10,7 +10,8 @@ from typing import Any
 import taichi as ti
 
 from taichi_softras.kernels.fused import fma
-from taichi_softras.kernels.types import CPU_TILE, greater, lesser
+from taichi_softras.kernels.records import HALF_PLANES, RECORD
+from taichi_softras.kernels.types import CPU_TILE, WITHIN, both, greater, lesser
 
 TILE = CPU_TILE
 
@@ -42,6 +43,12 @@ ALL_BLOCKS = -1
 EACH_ROW = sum(1 << bit for bit in range(0, BLOCKS, ACROSS))
 """The first bit of each row of blocks."""
 
+WINDOW_DOWN = 6
+"""Rows of blocks in a window, see `window`, as wide as a tile: 24 bits, which a float32 holds."""
+
+LARGE = -1
+"""In place of a window."""
+
 
 @ti.func
 def pixel_index(row, column):
@@ -56,49 +63,111 @@ def lanes_of(block):
 
 
 @ti.func
-def live_blocks(records: ti.template(), boxes: ti.template(), n, tile_x, tile_y, height, width):
+def inside_edge(records: ti.template(), n, k: ti.template(), column, row):
+    """Read `setup.half_plane` of edge k of face n, at the block in this column and row.
+
+    Returns:
+        How far inside it is; what each block to the right adds; each one below.
+    """
+    at = ((n * RECORD) & WITHIN) + HALF_PLANES + 3 * k
+    right, down = records[at + 1], records[at + 2]
+    return fma(right, column, fma(down, row, records[at])), right, down
+
+
+@ti.func
+def reaches_tile(records: ti.template(), n, tile_x, tile_y, across, down):
+    """Whether tile (tile_x, tile_y) of so many blocks can hold a pixel that feels face n.
+
+    Conservative: refused only if the whole tile lies beyond `reach` outside an edge's line.
+    """
+    near = 1
+    for k in ti.static(range(3)):
+        inward, right, below = inside_edge(records, n, k, tile_x * across, tile_y * down)
+        best = inward + greater((across - 1) * right, 0.0) + greater((down - 1) * below, 0.0)
+        if best < 0.0:
+            near = 0
+    return near
+
+
+@ti.func
+def live_blocks(records: ti.template(), n, left, right, up, low, tile_x, tile_y):
     """Return a bit for each block of tile (tile_x, tile_y) that can feel face n.
 
-    As conservative as `tiles.reaches_tile`: a block is refused only if it lies outside the face's
-    pixel box, which must touch the tile, or wholly beyond `reach` outside an edge's line.
+    As conservative as `reaches_tile`: a block is refused only if it lies outside the face's pixels,
+    `left` to `right` and `up` to `low`, which must touch the tile, or wholly beyond `reach` outside
+    an edge's line.
     """
-    shorter = ti.min(height, width)
-    pixel = 2.0 / shorter
-    # Of the centre of the first block.
-    x = (2.0 * tile_x * TILE + WIDTH - width) / shorter
-    y = (height - HEIGHT - 2.0 * tile_y * TILE) / shorter
-    side = ti.select(records[n, 9] > 0.0, 1.0, -1.0)
-    inward = ti.Vector([x, x, x])
-    right = ti.Vector([x, x, x])
-    down = ti.Vector([x, x, x])
-    for k in ti.static(range(3)):
-        a_x, a_y = records[n, 2 * k], records[n, 2 * k + 1]
-        e_x = records[n, (2 * k + 2) % 6] - a_x
-        e_y = records[n, (2 * k + 3) % 6] - a_y
-        # At the block's centre, plus what its best corner has over that.
-        inward[k] = side * (e_x * (y - a_y) - e_y * (x - a_x)) + records[n, 16 + k]
-        inward[k] += 0.5 * pixel * ((WIDTH - 1) * ti.abs(e_y) + (HEIGHT - 1) * ti.abs(e_x))
-        right[k] = -side * e_y * (pixel * WIDTH)
-        down[k] = -side * e_x * (pixel * HEIGHT)
+    column, row = tile_x * ACROSS, tile_y * DOWN
+    inward_0, right_0, down_0 = inside_edge(records, n, 0, column, row)
+    inward_1, right_1, down_1 = inside_edge(records, n, 1, column, row)
+    inward_2, right_2, down_2 = inside_edge(records, n, 2, column, row)
     live = 0
     # Vectorised: eight blocks at a time.
     for block in range(BLOCKS):
         d_x, d_y = block & (ACROSS - 1), block >> 2
         near = lesser(
             lesser(
-                fma(right[0], d_x, fma(down[0], d_y, inward[0])),
-                fma(right[1], d_x, fma(down[1], d_y, inward[1])),
+                fma(right_0, d_x, fma(down_0, d_y, inward_0)),
+                fma(right_1, d_x, fma(down_1, d_y, inward_1)),
             ),
-            fma(right[2], d_x, fma(down[2], d_y, inward[2])),
+            fma(right_2, d_x, fma(down_2, d_y, inward_2)),
         )
         live |= ti.select(near >= 0.0, 1 << block, 0)
-    first_row = ti.max(boxes[n, 2] - tile_y * TILE, 0) >> 1
-    last_row = ti.min(boxes[n, 3] - tile_y * TILE, TILE - 1) >> 1
-    first_column = ti.max(boxes[n, 0] - tile_x * TILE, 0) >> 2
-    last_column = ti.min(boxes[n, 1] - tile_x * TILE, TILE - 1) >> 2
+    first_row = ti.max(up - tile_y * TILE, 0) >> 1
+    last_row = ti.min(low - tile_y * TILE, TILE - 1) >> 1
+    first_column = ti.max(left - tile_x * TILE, 0) >> 2
+    last_column = ti.min(right - tile_x * TILE, TILE - 1) >> 2
     rows = (-1 << (ACROSS * first_row)) & ti.bit_shr(-1, BLOCKS - ACROSS * (last_row + 1))
     columns = ((2 << last_column) - (1 << first_column)) * EACH_ROW
     return live & rows & columns
+
+
+@ti.func
+def window(record: ti.template(), left, right, up, low):
+    """Return which of ACROSS x WINDOW_DOWN blocks, a bit for each, can feel a small face.
+
+    The first one holds the first of the face's pixels, `left` to `right` and `up` to `low`. A face
+    with more blocks has LARGE. As `live_blocks`; without a branch, for several faces at once.
+    """
+    column, row = ti.floor(left / WIDTH), ti.floor(up / HEIGHT)
+    columns, rows = ti.floor(right / WIDTH) - column + 1, ti.floor(low / HEIGHT) - row + 1
+    at = HALF_PLANES
+    across = ti.Vector([record[at + 1], record[at + 4], record[at + 7]])
+    below = ti.Vector([record[at + 2], record[at + 5], record[at + 8]])
+    in_row = ti.Vector([record[at], record[at + 3], record[at + 6]])
+    in_row += across * column + below * row
+    bits = 0
+    # LLVM unrolls it, and sooner than Taichi would.
+    for d_y in range(WINDOW_DOWN):
+        inside = in_row
+        for d_x in ti.static(range(ACROSS)):
+            near = lesser(lesser(inside[0], inside[1]), inside[2])
+            bits |= ti.select(near >= 0.0, 1 << (d_y * ACROSS + d_x), 0)
+            inside += across
+        in_row += below
+    small = both(columns <= ACROSS, rows <= WINDOW_DOWN)
+    in_columns = ((1 << ti.cast(columns, ti.i32)) - 1) * EACH_ROW
+    in_rows = (1 << (ACROSS * ti.cast(rows, ti.i32))) - 1
+    anywhere = both(left <= right, up <= low)
+    return ti.select(anywhere, ti.select(small, bits & in_columns & in_rows, LARGE), 0)
+
+
+@ti.func
+def window_in_tile(bits, column, row, right: ti.template(), below: ti.template()):
+    """Return `window`'s bits as those of a tile's blocks.
+
+    The window begins at this column and row of a tile; wanted is that one, or the tile to the
+    `right` of it, or `below`, or both.
+    """
+    # What is beside the tile would wrap to another row.
+    if ti.static(right):
+        bits = (bits & (((15 << (ACROSS - column)) & 15) * EACH_ROW)) >> (ACROSS - column)
+    else:
+        bits = (bits & ((15 >> column) * EACH_ROW)) << column
+    if ti.static(below):
+        # Not at once: nobody shifts by 32.
+        return (bits >> (ACROSS * (DOWN - 1 - row))) >> ACROSS
+    return bits << (ACROSS * row)
 
 
 @ti.func
@@ -123,7 +192,7 @@ def limits_of_sight(reference: ti.template(), reach, limits: ti.template()):
 
 @ti.func
 def hidden_blocks(limits: ti.template(), z):
-    """Return a bit for each block in which a face shows nowhere; z as in `setup.read_record`."""
+    """Return a bit for each block in which a face shows nowhere; z as in `records.read_record`."""
     nearest = z[0] + lesser(lesser(z[1], z[2]), 0.0)
     hidden = 0
     for block in range(BLOCKS):

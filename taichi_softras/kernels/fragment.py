@@ -56,8 +56,8 @@ class Variant:
         return self.channels + coordinates
 
 
-def setup_choices(variant: Variant, cull: str) -> tuple[Any, str, str, bool, bool]:
-    """Return what of a variant matters to `setup.setup_function`: its arguments."""
+def setup_choices(variant: Variant, cull: str) -> tuple[Any, ...]:
+    """Return what of a variant matters to `setup.setup_functions`: its arguments."""
     return variant.dtype, variant.distance, cull, variant.shows != "", variant.attributes > 0
 
 

@@ -12,7 +12,7 @@ import taichi as ti
 
 from taichi_softras.kernels.blending import finish_depths
 from taichi_softras.kernels.fragment import Variant, fragment_functions, pixel_center
-from taichi_softras.kernels.setup import read_record
+from taichi_softras.kernels.records import is_in_rows, read_record
 from taichi_softras.kernels.texture import texture_functions
 from taichi_softras.kernels.types import GPU_TILE, array
 
@@ -34,8 +34,7 @@ def forward_kernel(variant: Variant) -> Any:
 
     @ti.kernel
     def forward(
-        records: array(dtype, 2),  # [N, RECORD]
-        boxes: array(ti.i32, 2),  # [N, 4]
+        records: array(dtype, 1),  # [N * RECORD]
         attributes: array(dtype, 3),  # [M, 3, C + texture coordinates]
         views: array(ti.i32, 2),  # [B, 3]
         tile_start: array(ti.i32, 1),  # [T + 1]
@@ -87,7 +86,7 @@ def forward_kernel(variant: Variant) -> Any:
                 sums = [background[behind, ch] for ch in ti.static(range(channels))]
                 for entry in range(tile_start[tile], tile_start[tile + 1]):
                     n = entry_face[entry]
-                    if boxes[n, 2] <= r <= boxes[n, 3]:
+                    if is_in_rows(records, n, r):
                         m = views[b, 1] + n - views[b, 0]
                         covered, nearer, old, new, front, depth, u0, u1, u2 = blend_in(
                             p, read_record(records, n), silhouette, reference,
@@ -207,8 +206,7 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
 
     @ti.kernel
     def adjoint(
-        records: array(dtype, 2),  # [N, RECORD]
-        boxes: array(ti.i32, 2),  # [N, 4]
+        records: array(dtype, 1),  # [N * RECORD]
         attributes: array(dtype, 3),  # [M, 3, C + texture coordinates]
         views: array(ti.i32, 2),  # [B, 3]
         n_entries: ti.i32,
@@ -249,7 +247,7 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
             # A tile's threads read its pixels in step: the same address at the same time.
             for i in range(PIXELS):
                 r, c = tile_row * TILE + i // TILE, tile_column * TILE + i % TILE
-                if r < height and c < width and boxes[n, 2] <= r <= boxes[n, 3]:
+                if r < height and c < width and is_in_rows(records, n, r):
                     q = (b * height + r) * width + c
                     x, y = pixel_center(
                         r, c, height, width, ti.cast(shorter, variant.position_dtype)
@@ -316,8 +314,7 @@ def texel_kernel(variant: Variant) -> Any:
 
     @ti.kernel
     def texel_adjoint(
-        records: array(dtype, 2),  # [N, RECORD]
-        boxes: array(ti.i32, 2),  # [N, 4]
+        records: array(dtype, 1),  # [N * RECORD]
         attributes: array(dtype, 3),  # [M, 3, C + texture coordinates]
         views: array(ti.i32, 2),  # [B, 3]
         n_entries: ti.i32,
@@ -345,7 +342,7 @@ def texel_kernel(variant: Variant) -> Any:
             b = tile // tiles_per_view
             r = tile % tiles_per_view // columns * TILE + i // TILE
             c = tile % columns * TILE + i % TILE
-            if r < height and c < width and boxes[n, 2] <= r <= boxes[n, 3]:
+            if r < height and c < width and is_in_rows(records, n, r):
                 q = (b * height + r) * width + c
                 m = views[b, 1] + n - views[b, 0]
                 x, y = pixel_center(r, c, height, width, ti.cast(shorter, variant.position_dtype))

@@ -1,18 +1,23 @@
-"""Face records: what every pixel of a face needs, computed once; unusable faces are left out."""
+"""Set up faces: what every pixel of one needs, computed once; unusable ones are left out."""
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import taichi as ti
 
+from taichi_softras.kernels.blocks import HEIGHT, WIDTH
+from taichi_softras.kernels.records import BOX, HALF_PLANES
 from taichi_softras.kernels.triangle import cross2
-from taichi_softras.kernels.types import RECORD, array, greater, lesser
+from taichi_softras.kernels.types import both, greater, lesser
 
 NON_FINITE, BEHIND, DEGENERATE = 0, 1, 2
 """Slots of the counters of skipped faces."""
 
 CULLED = 3
 """Reason of faces that the settings leave out on purpose."""
+
+USABLE = -1
+"""No reason."""
 
 
 @ti.func
@@ -39,37 +44,37 @@ def length2(a):
 
 
 @ti.func
-def edge_room(a, e, inverse_area2, reach, barycentric: ti.template()):
+def edge_room(a, e, e2, inverse_area2, reach, extent, barycentric: ti.template()):
     """How far outside the line of edge e, from a on, pixels may feel the face, times |e|.
 
-    With a margin for the rounding of the products that this is compared with.
+    With a margin for the rounding of what this is compared with. `e2` is |e|^2, and `extent` bounds
+    |x| + |y| of pixels.
     """
     size = ti.abs(e[0]) + ti.abs(e[1])
-    allowed = reach * ti.sqrt(length2(e))
+    allowed = reach * ti.sqrt(e2)
     if ti.static(barycentric):
         allowed = reach / ti.abs(inverse_area2)
-    return 1.001 * allowed + 1e-6 * size * (1.0 + ti.abs(a[0]) + ti.abs(a[1]))
+    return 1.001 * allowed + 1e-6 * size * (extent + ti.abs(a[0]) + ti.abs(a[1]))
 
 
 @ti.func
-def record_of(p0, p1, p2, area2, z, reach, barycentric: ti.template()):
-    """Return the numbers of a face's record.
+def half_plane(a, e, room, side, height, width):
+    """How far blocks of pixels are inside edge e's line, from a on, times |e|, plus `room`.
 
-    Layout: corners x0 y0 x1 y1 x2 y2; 1 / |edge|^2 of the edges 01, 12, 20; 1 / (signed twice
-    the area); depth of corner 0 and differences of the others to it; 1 / depth of the corners;
-    `edge_room` of the edges.
+    Blocks as in `blocks`; of each its best pixel counts. `side` is 1, or -1 for a face seen from
+    behind.
+
+    Returns:
+        That of the image's first block; what each block to the right adds; each one below.
     """
-    inverse_area2 = 1.0 / area2
-    return ti.Vector([
-        p0[0], p0[1], p1[0], p1[1], p2[0], p2[1],
-        1.0 / length2(p1 - p0), 1.0 / length2(p2 - p1), 1.0 / length2(p0 - p2),
-        inverse_area2,
-        z[0], z[1] - z[0], z[2] - z[0],
-        1.0 / z[0], 1.0 / z[1], 1.0 / z[2],
-        edge_room(p0, p1 - p0, inverse_area2, reach, barycentric),
-        edge_room(p1, p2 - p1, inverse_area2, reach, barycentric),
-        edge_room(p2, p0 - p2, inverse_area2, reach, barycentric),
-    ])  # fmt: skip
+    shorter = ti.min(height, width)
+    # The centre of the first block.
+    x, y = (WIDTH - width) / shorter, (height - HEIGHT) / shorter
+    pixel = side * (2.0 / shorter)
+    right, down = -pixel * e[1], -pixel * e[0]
+    inward = side * (e[0] * (y - a[1]) - e[1] * (x - a[0])) + room
+    inward += 0.5 * ((WIDTH - 1) * ti.abs(right) + (HEIGHT - 1) * ti.abs(down))
+    return inward, WIDTH * right, HEIGHT * down
 
 
 @ti.func
@@ -81,20 +86,7 @@ def pixel_range(low, high, n_pixels, shorter):
     # Clamped as floats: far-away corners do not fit an int.
     first = greater(lesser(ti.ceil(first), n_pixels), 0.0)
     last = greater(lesser(ti.floor(last), n_pixels - 1.0), -1.0)
-    return ti.cast(first, ti.i32), ti.cast(last, ti.i32)
-
-
-@ti.func
-def view_of(views: ti.template(), n_views, n):
-    """View that owns corner record n: the last one that begins at n or before, by bisection."""
-    first, last = 0, n_views - 1
-    while first < last:
-        middle = (first + last + 1) // 2
-        if views[middle, 0] <= n:
-            first = middle
-        else:
-            last = middle - 1
-    return first
+    return first, last
 
 
 @ti.func
@@ -110,11 +102,18 @@ def rows_of_corners(faces: ti.template(), n_vertices, b, f, n):
     return rows
 
 
+class SetupFunctions(NamedTuple):
+    """What makes records of faces."""
+
+    reads_well: Any
+    describe: Any
+
+
 @cache
-def setup_function(
+def setup_functions(
     dtype: Any, distance: str, cull: str, any_depth: bool, with_attributes: bool
-) -> Any:
-    """Return the function that turns a face's corners into its record and pixel box.
+) -> SetupFunctions:
+    """Return the functions that turn a face's corners into its record.
 
     Args:
         dtype: Precision of the corners.
@@ -128,116 +127,81 @@ def setup_function(
     flat = 4.0 * (2.0**-23 if dtype == ti.f32 else 2.0**-52)
 
     @ti.func
-    def classify(
-        points: ti.template(), rows, attributes: ti.template(), m, channels, area2, longest2
-    ):
-        """Return -1 for a face to render, else why not; 3 is a culled one."""
-        reason = -1
-        if ti.abs(area2) <= flat * longest2:
-            reason = DEGENERATE
-        for k in ti.static(range(3)):
-            z = points[rows[k], 2]
-            if z == 0.0 if ti.static(any_depth) else z <= 0.0:
-                reason = BEHIND
-        ok = finite(area2) and finite(longest2)
-        for k in ti.static(range(3)):
-            for axis in ti.static(range(3)):
-                ok = ok and finite(points[rows[k], axis])
-            if ti.static(with_attributes):
+    def reads_well(attributes: ti.template(), m, channels):
+        """Whether attribute record m is finite."""
+        ok = True
+        if ti.static(with_attributes):
+            for k in ti.static(range(3)):
                 for c in range(channels):
                     ok = ok and finite(attributes[m, k, c])
-        if not ok:
-            reason = NON_FINITE
-        if ti.static(cull == "back"):
-            if reason == -1 and area2 < 0.0:
-                reason = CULLED
-        if ti.static(cull == "front"):
-            if reason == -1 and area2 > 0.0:
-                reason = CULLED
-        return reason
+        return ok
 
     @ti.func
-    def set_up(
-        points: ti.template(), faces: ti.template(), n_vertices, attributes: ti.template(),
-        views: ti.template(), b, n, channels, height, width, reach,
-        records: ti.template(), boxes: ti.template(), skipped: ti.template(),
-    ):  # fmt: skip
-        """Set up record n, a face of view b; count it in `skipped` if it cannot be rendered."""
-        f = n - views[b, 0]
-        m = views[b, 1] + f
-        rows = rows_of_corners(faces, n_vertices, b, f, n)
-        p0 = ti.Vector([points[rows[0], 0], points[rows[0], 1]])
-        p1 = ti.Vector([points[rows[1], 0], points[rows[1], 1]])
-        p2 = ti.Vector([points[rows[2], 0], points[rows[2], 1]])
+    def reason_against(p0, p1, p2, z, reads, area2, longest2):
+        """Return USABLE, or why a face is not rendered."""
+        reason = ti.select(ti.abs(area2) <= flat * longest2, DEGENERATE, USABLE)
+        ok = both(reads, both(finite(area2), finite(longest2)))
+        for k in ti.static(range(3)):
+            off = z[k] == 0.0 if ti.static(any_depth) else z[k] <= 0.0
+            reason = ti.select(off, BEHIND, reason)
+            ok = both(ok, finite(z[k]))
+        for p in ti.static((p0, p1, p2)):
+            ok = both(ok, both(finite(p[0]), finite(p[1])))
+        if ti.static(cull != "none"):
+            culled = area2 < 0.0 if ti.static(cull == "back") else area2 > 0.0
+            reason = ti.select(both(reason == USABLE, culled), CULLED, reason)
+        return ti.select(ok, reason, NON_FINITE)
+
+    @ti.func
+    def box_of(p0, p1, p2, height, width, reach):
+        """First and last column, first and last row of pixels that may feel a face."""
+        low, high = lesser(lesser(p0, p1), p2), greater(greater(p0, p1), p2)
+        grow = ti.Vector([reach, reach])
+        if ti.static(distance == "barycentric"):
+            # All w_k > -reach: the triangle, 1 + 3 reach times as large.
+            center = (p0 + p1 + p2) / 3.0
+            grow = 3.0 * reach * greater(high - center, center - low)
+        low -= grow
+        high += grow
+        shorter = ti.min(height, width)
+        left, right = pixel_range(low[0], high[0], width, shorter)
+        up, down = pixel_range(-high[1], -low[1], height, shorter)
+        return left, right, up, down
+
+    @ti.func
+    def describe(p0, p1, p2, z, reads, height, width, reach, record: ti.template()):
+        """Set a record [RECORD], without a branch; return USABLE, or why the face is not.
+
+        Layout: corners x0 y0 x1 y1 x2 y2; 1 / |edge|^2 of the edges 01, 12, 20; 1 / (signed twice
+        the area); depth of corner 0 and differences of the others to it; 1 / depth of the corners;
+        `half_plane` of the edges; first and last column, first and last row of its pixels. A face
+        that is not usable has none.
+        """
         area2 = cross2(p1 - p0, p2 - p0)
-        longest2 = ti.max(length2(p1 - p0), length2(p2 - p1), length2(p0 - p2))
-        reason = classify(points, rows, attributes, m, channels, area2, longest2)
-        left, right, up, down = 0, -1, 0, -1
-        if reason == -1:
-            z = ti.Vector([points[rows[0], 2], points[rows[1], 2], points[rows[2], 2]])
-            record = record_of(p0, p1, p2, area2, z, reach, distance == "barycentric")
-            for k in ti.static(range(RECORD)):
-                records[n, k] = record[k]
-            low, high = lesser(lesser(p0, p1), p2), greater(greater(p0, p1), p2)
-            grow = ti.Vector([reach, reach])
-            if ti.static(distance == "barycentric"):
-                # All w_k > -reach: the triangle, 1 + 3 reach times as large.
-                center = (p0 + p1 + p2) / 3.0
-                grow = 3.0 * reach * greater(high - center, center - low)
-            low -= grow
-            high += grow
-            shorter = ti.min(height, width)
-            left, right = pixel_range(low[0], high[0], width, shorter)
-            up, down = pixel_range(-high[1], -low[1], height, shorter)
-        elif reason < CULLED:
-            skipped[reason] += 1
-        boxes[n, 0], boxes[n, 1], boxes[n, 2], boxes[n, 3] = left, right, up, down
-
-    return set_up
-
-
-@cache
-def setup_kernel(*choices: Any) -> Any:
-    """Return the kernel that only sets up faces, for GPUs; arguments as of `setup_function`."""
-    dtype, set_up = choices[0], setup_function(*choices)
-
-    @ti.kernel
-    def setup(
-        points: array(dtype, 2),  # [Q, 3] vertices or corners: x, y in NDC, view depth
-        faces: array(ti.i32, 2),  # [F, 3] vertices of each view's faces
-        n_vertices: ti.i32,  # see `rows_of_corners`
-        attributes: array(dtype, 3),  # [M, 3, C]
-        views: array(ti.i32, 2),  # [B, 3] first corner record, first attribute record, faces
-        n_views: ti.i32,
-        n_faces: ti.i32,  # N, of all views
-        channels: ti.i32,  # C
-        height: dtype,
-        width: dtype,
-        reach: dtype,  # faces are felt this far outside, in units of the distance metric
-        records: array(dtype, 2),  # [N, RECORD] out
-        boxes: array(ti.i32, 2),  # [N, 4] out: first and last column, first and last row
-        skipped: array(ti.i32, 1),  # [3] out: faces left out, by reason
-    ):
-        for reason in range(3):
-            skipped[reason] = 0
-        for n in range(n_faces):
-            set_up(
-                points, faces, n_vertices, attributes, views, view_of(views, n_views, n), n,
-                channels, height, width, reach, records, boxes, skipped,
+        corners, edges = (p0, p1, p2), (p1 - p0, p2 - p1, p0 - p2)
+        lengths2 = ti.Vector([length2(edges[k]) for k in ti.static(range(3))])
+        longest2 = greater(greater(lengths2[0], lengths2[1]), lengths2[2])
+        reason = reason_against(p0, p1, p2, z, reads, area2, longest2)
+        inverse_area2 = 1.0 / area2
+        side = ti.select(area2 > 0.0, 1.0, -1.0)
+        extent = (height + width) / ti.min(height, width)
+        for k in ti.static(range(3)):
+            a = corners[k]
+            record[2 * k], record[2 * k + 1] = a[0], a[1]
+            record[6 + k] = 1.0 / lengths2[k]
+            record[13 + k] = 1.0 / z[k]
+            room = edge_room(
+                a, edges[k], lengths2[k], inverse_area2, reach, extent, distance == "barycentric"
             )  # fmt: skip
+            plane = half_plane(a, edges[k], room, side, height, width)
+            for i in ti.static(range(3)):
+                record[HALF_PLANES + 3 * k + i] = plane[i]
+        record[9] = inverse_area2
+        record[10], record[11], record[12] = z[0], z[1] - z[0], z[2] - z[0]
+        left, right, up, down = box_of(p0, p1, p2, height, width, reach)
+        usable = reason == USABLE
+        record[BOX], record[BOX + 1] = ti.select(usable, left, 0.0), ti.select(usable, right, -1.0)
+        record[BOX + 2], record[BOX + 3] = ti.select(usable, up, 0.0), ti.select(usable, down, -1.0)
+        return reason
 
-    return setup
-
-
-@ti.func
-def read_record(records: ti.template(), n):
-    """Load face n as named vectors."""
-    return ti.Struct(
-        p0=ti.Vector([records[n, 0], records[n, 1]]),
-        p1=ti.Vector([records[n, 2], records[n, 3]]),
-        p2=ti.Vector([records[n, 4], records[n, 5]]),
-        inverse_length2=ti.Vector([records[n, 6], records[n, 7], records[n, 8]]),
-        inverse_area2=records[n, 9],
-        z=ti.Vector([records[n, 10], records[n, 11], records[n, 12]]),
-        r=ti.Vector([records[n, 13], records[n, 14], records[n, 15]]),
-    )
+    return SetupFunctions(reads_well, describe)

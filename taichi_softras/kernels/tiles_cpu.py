@@ -10,16 +10,20 @@ from typing import Any
 
 import taichi as ti
 
-from taichi_softras.kernels.blocks import TILE, TILE_BITS, live_blocks
+from taichi_softras.kernels.blocks import (
+    ACROSS,
+    DOWN,
+    LARGE,
+    TILE_BITS,
+    live_blocks,
+    reaches_tile,
+    window_in_tile,
+)
 from taichi_softras.kernels.phases import end_phase, leave_last, next_task
+from taichi_softras.kernels.records import RECORD, WINDOW, read_box
 from taichi_softras.kernels.scan import LARGEST
-from taichi_softras.kernels.setup import setup_function
-from taichi_softras.kernels.tiles import reaches_tile
-from taichi_softras.kernels.types import TASK, array
-
-ENTRY = 3
-"""Numbers of an entry of a tile's list: the face's record, where its gradients go (slots are face
-by face), and a bit for each block of the tile that may feel it."""
+from taichi_softras.kernels.setup_cpu import EIGHT, setup_eight_function
+from taichi_softras.kernels.types import ENTRY, TASK, WITHIN, array
 
 SET_UP, COUNT, FILL = 0, 1, 2
 """Where `list_faces` may begin: what comes before has been done by an earlier launch."""
@@ -33,42 +37,55 @@ left out, by reason."""
 
 
 @ti.func
-def visit_tiles(
-    n, first_slot, counts, filling, records: ti.template(), boxes: ti.template(),
-    height, width, tile_columns, first_tile_row, end_tile_row,
-    chunk_next: ti.template(), entries: ti.template(),
-):  # fmt: skip
-    """Advance `chunk_next`, from `counts` on, for each tile that face n reaches.
+def list_face(t, n, slot, live, filling, chunk_next: ti.template(), entries: ti.template()):
+    """Advance `chunk_next` for a tile; when `filling`, also write the entry at the place there."""
+    entry = chunk_next[t]
+    # Not `+=`, which would be atomic.
+    chunk_next[t] = entry + 1
+    if filling == 1:
+        at = (entry * ENTRY) & WITHIN
+        entries[at], entries[at + 1], entries[at + 2] = n, slot, live
 
-    When `filling`, also write an entry at the place that it held.
+
+@ti.func
+def visit_tiles(
+    n, first_slot, counts, filling, records: ti.template(), tile_columns, first_tile_row,
+    end_tile_row, chunk_next: ti.template(), entries: ti.template(),
+):  # fmt: skip
+    """List face n in each tile that it reaches, whose counters are from `counts` on.
 
     Returns:
         `first_slot` plus the number of tiles.
     """
     slot = first_slot
-    left, right, up, low = boxes[n, 0], boxes[n, 1], boxes[n, 2], boxes[n, 3]
-    if left <= right and up <= low:
-        left, right, up, low = (
-            left >> TILE_BITS,
-            right >> TILE_BITS,
-            up >> TILE_BITS,
-            low >> TILE_BITS,
-        )
-        # A small face seldom misses a tile that its box touches.
-        small = right - left <= 1 and low - up <= 1
-        for tile_y in range(ti.max(up, first_tile_row), ti.min(low + 1, end_tile_row)):
-            for tile_x in range(left, right + 1):
+    box = ti.cast(ti.Vector(read_box(records, n)), ti.i32)
+    left, right, up, low = box[0], box[1], box[2], box[3]
+    first_x, last_x = left >> TILE_BITS, right >> TILE_BITS
+    first_y, last_y = up >> TILE_BITS, low >> TILE_BITS
+    bits = ti.cast(records[((n * RECORD) & WITHIN) + WINDOW], ti.i32)
+    if bits != LARGE:
+        # Most faces of fine meshes; it touches no more than two by two tiles.
+        column, row = (left >> 2) & (ACROSS - 1), (up >> 1) & (DOWN - 1)
+        for d_y, d_x in ti.static(ti.ndrange(2, 2)):
+            live, tile_y = window_in_tile(bits, column, row, d_x == 1, d_y == 1), first_y + d_y
+            if live != 0 and first_tile_row <= tile_y < end_tile_row:
+                t = counts + tile_y * tile_columns + first_x + d_x
+                list_face(t, n, slot, live, filling, chunk_next, entries)
+                slot += 1
+    else:
+        # A face of few tiles seldom misses one that its box touches.
+        few = last_x - first_x <= 1 and last_y - first_y <= 1
+        for tile_y in range(ti.max(first_y, first_tile_row), ti.min(last_y + 1, end_tile_row)):
+            for tile_x in range(first_x, last_x + 1):
                 reached = 1
-                if not small:
-                    reached = reaches_tile(records, n, tile_x, tile_y, height, width, TILE)
+                if not few:
+                    reached = reaches_tile(records, n, tile_x, tile_y, ACROSS, DOWN)
                 if reached == 1:
-                    t = counts + tile_y * tile_columns + tile_x
-                    entry = chunk_next[t]
-                    # Not `+=`, which would be atomic.
-                    chunk_next[t] = entry + 1
+                    live = 0
                     if filling == 1:
-                        live = live_blocks(records, boxes, n, tile_x, tile_y, height, width)
-                        entries[entry, 0], entries[entry, 1], entries[entry, 2] = n, slot, live
+                        live = live_blocks(records, n, left, right, up, low, tile_x, tile_y)
+                    t = counts + tile_y * tile_columns + tile_x
+                    list_face(t, n, slot, live, filling, chunk_next, entries)
                     slot += 1
     return slot
 
@@ -103,17 +120,17 @@ def scan_faces(n_faces, face_start: ti.template()):
 
 @cache
 def listing_function(*choices: Any) -> Any:
-    """Return the function that sets up faces and lists them; arguments as of `setup_function`."""
-    set_up = setup_function(*choices)
+    """Return the function that sets up faces and lists them; arguments as of `setup_functions`."""
+    set_up_eight = setup_eight_function(*choices)
 
     @ti.func
     def list_faces(
         points: ti.template(), faces: ti.template(), n_vertices, attributes: ti.template(),
         views: ti.template(), n_views, n_faces, channels, height, width, reach,
         tile_rows, tile_columns, first_tile_row, end_tile_row, n_chunks, begin, capacity,
-        records: ti.template(), boxes: ti.template(),
-        face_start: ti.template(), chunk_next: ti.template(), tile_start: ti.template(),
-        entries: ti.template(), worker, n_workers, progress: ti.template(),
+        records: ti.template(), face_start: ti.template(), chunk_next: ti.template(),
+        tile_start: ti.template(), entries: ti.template(), worker, n_workers,
+        progress: ti.template(),
     ):  # fmt: skip
         """Do a worker's part, and wait for the others'; arguments as of `bin_faces`.
 
@@ -141,23 +158,26 @@ def listing_function(*choices: Any) -> Any:
                         for t in range(counts, counts + tiles_per_view):
                             chunk_next[t] = 0
                     of_view = views[b, 2]
-                    for f in range(of_view * chunk // n_chunks, of_view * (chunk + 1) // n_chunks):
-                        n = views[b, 0] + f
-                        first_slot = 0
-                        if filling == 1:
-                            first_slot = face_start[n]
-                        elif begin == SET_UP:
-                            set_up(
-                                points, faces, n_vertices, attributes, views, b, n, channels,
-                                height, width, reach, records, boxes, progress,
+                    f = of_view * chunk // n_chunks
+                    end = of_view * (chunk + 1) // n_chunks
+                    while f < end:
+                        first, together = views[b, 0] + f, ti.min(end - f, EIGHT)
+                        f += EIGHT
+                        if filling == 0 and begin == SET_UP:
+                            set_up_eight(
+                                points, faces, n_vertices, attributes, views, b, first, together,
+                                channels, height, width, reach, records, progress,
                             )  # fmt: skip
-                        end_slot = visit_tiles(
-                            n, first_slot, counts, filling, records, boxes, height, width,
-                            tile_columns, first_tile_row, end_tile_row,
-                            chunk_next, entries,
-                        )  # fmt: skip
-                        if filling == 0:
-                            face_start[n] = end_slot
+                        for n in range(first, first + together):
+                            first_slot = 0
+                            if filling == 1:
+                                first_slot = face_start[n]
+                            end_slot = visit_tiles(
+                                n, first_slot, counts, filling, records,
+                                tile_columns, first_tile_row, end_tile_row, chunk_next, entries,
+                            )  # fmt: skip
+                            if filling == 0:
+                                face_start[n] = end_slot
                 end_phase(progress, 2 * filling, n_workers, done, n_tasks)
                 if filling == 0:
                     scanned = 0
@@ -178,7 +198,7 @@ def listing_function(*choices: Any) -> Any:
 
 @cache
 def binning_kernel(*choices: Any) -> Any:
-    """Return the kernel that does so and no more; arguments as of `setup_function`."""
+    """Return the kernel that does so and no more; arguments as of `setup_functions`."""
     dtype, *_, with_attributes = choices
     list_faces = listing_function(*choices)
 
@@ -202,12 +222,11 @@ def binning_kernel(*choices: Any) -> Any:
         n_chunks: ti.i32,
         begin: ti.i32,  # SET_UP, COUNT or FILL
         capacity: ti.i32,  # entries that there is room for; with more, lists are not filled
-        records: array(dtype, 2),  # [N, RECORD] out
-        boxes: array(ti.i32, 2),  # [N, 4] out: first and last column, first and last row
+        records: array(dtype, 1),  # [N * RECORD] out
         face_start: array(ti.i32, 1),  # [N + 1] out: first gradient slot of each face
         chunk_next: array(ti.i32, 1),  # [chunks * T] out: where each chunk's lists go on
         tile_start: array(ti.i32, 1),  # [T + 1] out
-        entries: array(ti.i32, 2),  # [K, ENTRY] out, tile by tile, in face order
+        entries: array(ti.i32, 1),  # [K * ENTRY] out, tile by tile, in face order
         n_workers: ti.i32,
         progress: array(ti.i32, 1),  # `counters` of PHASES, zeros; out: see TOTAL
     ):
@@ -217,8 +236,8 @@ def binning_kernel(*choices: Any) -> Any:
                 list_faces(
                     points, faces, n_vertices, attributes, views, n_views, n_faces, channels_in,
                     real_height, real_width, reach, tile_rows, tile_columns, first_tile_row,
-                    end_tile_row, n_chunks, begin, capacity, records, boxes, face_start,
-                    chunk_next, tile_start, entries, me, n_workers, progress,
+                    end_tile_row, n_chunks, begin, capacity, records, face_start, chunk_next,
+                    tile_start, entries, me, n_workers, progress,
                 )  # fmt: skip
                 leave_last(progress, me, n_workers)
 

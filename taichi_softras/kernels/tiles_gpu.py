@@ -1,7 +1,7 @@
 """Exact binning of faces into tiles on a GPU: one face, then one run of entries, a thread.
 
-The lists are those of `tiles`. Faces write their (tile, face) entries one face after the other;
-a stable radix sort by tile then leaves every tile's entries in face order.
+Faces write their (tile, face) entries one face after the other; a stable radix sort by tile then
+leaves every tile's entries in face order.
 """
 
 from functools import cache
@@ -9,12 +9,16 @@ from typing import Any
 
 import taichi as ti
 
+from taichi_softras.kernels.blocks import HEIGHT, WIDTH, reaches_tile
+from taichi_softras.kernels.records import read_box
 from taichi_softras.kernels.scan import DIGIT_BITS, DIGITS, RUN, scan
-from taichi_softras.kernels.setup import view_of
-from taichi_softras.kernels.tiles import reaches_tile
+from taichi_softras.kernels.setup_gpu import view_of
 from taichi_softras.kernels.types import GPU_TILE, array
 
 TILE = GPU_TILE
+
+ACROSS, DOWN = TILE // WIDTH, TILE // HEIGHT
+"""Blocks of `blocks` side by side, and one above the other."""
 
 
 @cache
@@ -23,11 +27,8 @@ def entry_kernels(dtype: Any) -> tuple[Any, Any]:
 
     @ti.kernel
     def count(
-        records: array(dtype, 2),  # [N, RECORD]
-        boxes: array(ti.i32, 2),  # [N, 4]
+        records: array(dtype, 1),  # [N * RECORD]
         n_faces: ti.i32,
-        height: dtype,
-        width: dtype,
         first_tile_row: ti.i32,  # of the band of tiles that get lists
         end_tile_row: ti.i32,
         face_start: array(ti.i32, 1),  # [N + 1] out: first entry of each face, then their number
@@ -35,26 +36,24 @@ def entry_kernels(dtype: Any) -> tuple[Any, Any]:
     ):
         for n in range(n_faces):
             entries = 0
-            if boxes[n, 0] <= boxes[n, 1] and boxes[n, 2] <= boxes[n, 3]:
+            box = ti.cast(ti.Vector(read_box(records, n)), ti.i32)
+            if box[0] <= box[1] and box[2] <= box[3]:
                 for tile_y in range(
-                    ti.max(boxes[n, 2] // TILE, first_tile_row),
-                    ti.min(boxes[n, 3] // TILE + 1, end_tile_row),
+                    ti.max(box[2] // TILE, first_tile_row),
+                    ti.min(box[3] // TILE + 1, end_tile_row),
                 ):
-                    for tile_x in range(boxes[n, 0] // TILE, boxes[n, 1] // TILE + 1):
-                        if reaches_tile(records, n, tile_x, tile_y, height, width, TILE):
+                    for tile_x in range(box[0] // TILE, box[1] // TILE + 1):
+                        if reaches_tile(records, n, tile_x, tile_y, ACROSS, DOWN):
                             entries += 1
             face_start[n] = entries
         scan(face_start, n_faces, scratch)
 
     @ti.kernel
     def emit(
-        records: array(dtype, 2),  # [N, RECORD]
-        boxes: array(ti.i32, 2),  # [N, 4]
+        records: array(dtype, 1),  # [N * RECORD]
         views: array(ti.i32, 2),  # [B, 3]
         n_views: ti.i32,
         n_faces: ti.i32,
-        height: dtype,
-        width: dtype,
         tile_rows: ti.i32,
         tile_columns: ti.i32,
         first_tile_row: ti.i32,  # of the band of tiles that get lists
@@ -67,13 +66,14 @@ def entry_kernels(dtype: Any) -> tuple[Any, Any]:
         for n in range(n_faces):
             entry = face_start[n]
             if face_start[n + 1] > entry:
+                box = ti.cast(ti.Vector(read_box(records, n)), ti.i32)
                 tiles_before = view_of(views, n_views, n) * tile_rows * tile_columns
                 for tile_y in range(
-                    ti.max(boxes[n, 2] // TILE, first_tile_row),
-                    ti.min(boxes[n, 3] // TILE + 1, end_tile_row),
+                    ti.max(box[2] // TILE, first_tile_row),
+                    ti.min(box[3] // TILE + 1, end_tile_row),
                 ):
-                    for tile_x in range(boxes[n, 0] // TILE, boxes[n, 1] // TILE + 1):
-                        if reaches_tile(records, n, tile_x, tile_y, height, width, TILE):
+                    for tile_x in range(box[0] // TILE, box[1] // TILE + 1):
+                        if reaches_tile(records, n, tile_x, tile_y, ACROSS, DOWN):
                             slot_face[entry] = n
                             slot_tile[entry] = tiles_before + tile_y * tile_columns + tile_x
                             slot[entry] = entry

@@ -18,8 +18,12 @@ GPU_TILE = 8
 TASK = 512
 """Iterations that Taichi gives a CPU thread at the least: a task is that many, all but one idle."""
 
-RECORD = 19
-"""Numbers in a face record, see `setup.record_of`."""
+MOST_FACES = 2**25
+"""Faces of a launch: places in records are int32, and some are added to."""
+
+ENTRY = 3
+"""Numbers of an entry of a tile's list on CPUs: the face's record, where its gradients go (slots
+are face by face), and a bit for each block of the tile that may feel it."""
 
 STATE = 3
 """Planes of what pixels keep for the adjoint: transparency or alpha, then, with softmax colour
@@ -32,6 +36,9 @@ EMPTY = -1.0
 
 MOST_NUMBERS = 2**30
 """Numbers of an image or of a state: places in them are int32, and some are added to."""
+
+MOST_ACROSS = 2**24
+"""Pixels of a side: records hold them as floats."""
 
 WITHIN = MOST_NUMBERS - 1
 """Masks a place, so that LLVM knows that adding a few to it cannot wrap."""

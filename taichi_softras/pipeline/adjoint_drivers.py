@@ -102,7 +102,7 @@ def pull_on_gpu(
     for tiles, scratch in bands(plan, memory, scene, rendered.lists):
         slots = scratch.reals(tiles.n_entries, variant.slot_width)
         d_softness = scratch.reals(tiles.n_entries, 2) if needs.softness else scratch.nothing(2)
-        faces = (tiles.faces.records, tiles.faces.boxes, scene.attributes, scene.views)
+        faces = (tiles.faces.records, scene.attributes, scene.views)
         entries = (tiles.n_entries, tiles.entry_tile, tiles.entry_face)
         launch(
             raster_gpu.adjoint_kernel(variant, needs.points, needs.attributes, needs.softness),

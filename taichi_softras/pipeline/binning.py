@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 from taichi_softras.errors import ArgumentError
 from taichi_softras.fast_launch import launch
-from taichi_softras.kernels.scan import DIGITS, LARGEST, scan_scratch, sort_runs
-from taichi_softras.kernels.setup import setup_kernel
+from taichi_softras.kernels.records import RECORD
+from taichi_softras.kernels.scan import DIGITS, scan_scratch, sort_runs
+from taichi_softras.kernels.setup_gpu import setup_kernel
 from taichi_softras.kernels.tiles_gpu import entry_kernels, sort_kernels, sort_shifts
-from taichi_softras.kernels.types import RECORD
+from taichi_softras.kernels.types import ENTRY, MOST_NUMBERS
 from taichi_softras.pipeline.plan import Array, Memory, Plan, Rows, Scene
 
 MOST_ENTRIES = 2**23
@@ -19,8 +20,7 @@ MOST_ENTRIES = 2**23
 class Faces(NamedTuple):
     """What `kernels.setup` makes of corners."""
 
-    records: Array  # [N, RECORD]
-    boxes: Array  # [N, 4]
+    records: Array  # [N * RECORD]
     skipped: Array  # [3]
 
 
@@ -44,7 +44,7 @@ class Tiles:
 def bin_faces(plan: Plan, memory: Memory, scene: Scene) -> Tiles:
     """Set up faces and list them by tile; lists that are too long are left to `bands`."""
     n = plan.n_faces
-    faces = Faces(memory.reals(n, RECORD), memory.integers(n, 4), memory.zeros(3))
+    faces = Faces(memory.reals(n * RECORD), memory.zeros(3))
     launch(
         setup_kernel(*plan.setup_choices),
         scene.points, scene.faces, plan.n_vertices,
@@ -77,12 +77,11 @@ def _collect(plan: Plan, memory: Memory, scene: Scene, faces: Faces, rows: Rows)
     tiles = Tiles(faces, entries, face_start, None, rows=rows)
     if entries > MOST_ENTRIES and rows[1] - rows[0] > 1:
         return replace(tiles, bands=tuple(_halved(plan, memory, faces, rows)))
-    check_length(entries)
+    check_length(plan, entries)
     _, emit = entry_kernels(plan.variant.dtype)
-    frame = plan.extent
     slot_face, tile, slot = (memory.integers(entries) for _ in range(3))
     launch(
-        emit, faces.records, faces.boxes, scene.views, plan.n_views, n, *frame, *plan.tiles, *rows,
+        emit, faces.records, scene.views, plan.n_views, n, *plan.tiles, *rows,
         face_start, slot_face, tile, slot,
     )  # fmt: skip
     runs = sort_runs(entries)
@@ -104,7 +103,7 @@ def _count(plan: Plan, memory: Memory, faces: Faces, rows: Rows) -> tuple[Array,
     n = plan.n_faces
     count, _ = entry_kernels(plan.variant.dtype)
     face_start, scratch = memory.integers(n + 1), memory.integers(scan_scratch(n))
-    launch(count, faces.records, faces.boxes, n, *plan.extent, *rows, face_start, scratch)
+    launch(count, faces.records, n, *rows, face_start, scratch)
     return face_start, memory.read_integer(face_start, n)
 
 
@@ -119,10 +118,11 @@ def _halved(plan: Plan, memory: Memory, faces: Faces, rows: Rows) -> Iterator[Ro
             yield part
 
 
-def check_length(entries: int) -> None:
-    """Refuse lists that cannot be numbered."""
-    if entries >= LARGEST:
+def check_length(plan: Plan, entries: int) -> None:
+    """Refuse lists whose numbers, or whose gradients', have no int32 places."""
+    most = MOST_NUMBERS // max(ENTRY, plan.variant.slot_width)
+    if entries > most:
         raise ArgumentError(
-            "the faces touch 2**31 (tile, face) pairs or more; render fewer views at once, or use "
-            "a smaller sigma or a larger dist_eps."
+            f"the faces touch more than {most} (tile, face) pairs in a row of tiles; render fewer "
+            "views at once, or use a smaller sigma or a larger dist_eps."
         )

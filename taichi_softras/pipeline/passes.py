@@ -35,7 +35,7 @@ def forward(plan: Plan, memory: Memory, scene: Scene) -> tuple[Array, Rendered]:
     for part, scratch in bands(plan, memory, scene, tiles):
         launch(
             raster_gpu.forward_kernel(variant),
-            part.faces.records, part.faces.boxes, scene.attributes, scene.views,
+            part.faces.records, scene.attributes, scene.views,
             part.tile_start, part.entry_face, scene.background, plan.background_rows, plan.n_views,
             *plan.numbers, plan.background_depth, alpha, image, depth, state, winner,
             scene.texels, scene.maps, *part.rows,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from taichi_softras import runtime
 from taichi_softras.errors import ArgumentError
 from taichi_softras.kernels.fragment import Variant, setup_choices, state_planes
-from taichi_softras.kernels.types import CPU_TILE, GPU_TILE, MOST_NUMBERS
+from taichi_softras.kernels.types import CPU_TILE, GPU_TILE, MOST_ACROSS, MOST_FACES, MOST_NUMBERS
 from taichi_softras.settings import RasterSettings
 
 Array = Any
@@ -152,7 +152,7 @@ class Plan:
             lookup=lookup,
             textured=textured,
         )
-        _check_numbers(n_views, size, max(channels, state_planes(settings.color)))
+        _check_numbers(n_views, n_faces, size, max(channels, state_planes(settings.color)))
         return cls(
             backend=backend,
             variant=variant,
@@ -184,7 +184,7 @@ class Plan:
         return (*counts, self.size, self.background_rows, self.code)
 
     @cached_property
-    def setup_choices(self) -> tuple[Any, str, str, bool, bool]:
+    def setup_choices(self) -> tuple[Any, ...]:
         """What changes the code that sets up faces; arguments of `kernels.setup`'s factories."""
         return setup_choices(self.variant, self.cull)
 
@@ -288,7 +288,16 @@ def _on_tiles(n_views: int, size: Sequence[int]) -> int:
     return n_views * math.prod(-(-n // CPU_TILE) * CPU_TILE for n in size)
 
 
-def _check_numbers(n_views: int, size: tuple[int, int], planes: int) -> None:
+def _check_numbers(n_views: int, n_faces: int, size: tuple[int, int], planes: int) -> None:
+    if max(size) > MOST_ACROSS:
+        raise ArgumentError(
+            f"`size` can be at most 2**24 pixels a side, got {size[0]} x {size[1]}."
+        )
+    if n_faces > MOST_FACES:
+        raise ArgumentError(
+            f"there are {n_faces} faces in all views, and 2**25 are the most; render fewer views "
+            "at once."
+        )
     numbers = _on_tiles(n_views, size) * planes
     if numbers > MOST_NUMBERS:
         raise ArgumentError(

@@ -13,9 +13,10 @@ from taichi_softras import runtime
 from taichi_softras.fast_launch import Launch
 from taichi_softras.kernels import raster_cpu
 from taichi_softras.kernels.phases import counters
+from taichi_softras.kernels.records import RECORD
 from taichi_softras.kernels.scan import LARGEST
-from taichi_softras.kernels.tiles_cpu import COUNT, ENTRY, FILL, SET_UP, TOTAL, binning_kernel
-from taichi_softras.kernels.types import RECORD
+from taichi_softras.kernels.tiles_cpu import COUNT, FILL, SET_UP, TOTAL, binning_kernel
+from taichi_softras.kernels.types import ENTRY
 from taichi_softras.pipeline import binning
 from taichi_softras.pipeline.arguments import Arguments
 from taichi_softras.pipeline.plan import Array, Memory, Plan, Rows, Scene
@@ -67,8 +68,7 @@ class Workspace:
         # Enough tasks to share, few enough that their counters stay small.
         n_chunks = max(1, min(8, 8 // plan.n_views))
         hard, grow, memory = plan.variant.color == "hard", self.arguments.grow, self._memory
-        grow("records", n, lambda rows: memory.reals(rows, RECORD))
-        grow("boxes", n, lambda rows: memory.integers(rows, 4))
+        grow("records", n * RECORD, memory.reals)
         grow("face_start", n + 1, memory.integers)
         grow("tile_start", n_tiles + 1, memory.integers)
         grow("chunk_next", n_chunks * n_tiles, memory.integers)
@@ -90,7 +90,7 @@ class Workspace:
 
     def _count_bytes(self) -> None:
         rows, real = self.arguments.rows, 8 if self._plan.variant.dtype == ti.f64 else 4
-        of_faces = rows("records") * (RECORD * real + 20) + 3 * rows("d_corners") * real
+        of_faces = (rows("records") + 3 * rows("d_corners")) * real + 4 * rows("face_start")
         of_pixels = rows("state") * real + 4 * rows("winner")
         of_slots = rows("slots") * self._plan.variant.slot_width * real
         self.nbytes = of_faces + of_pixels + of_slots + 4 * ENTRY * max(self.room, 0)
@@ -191,7 +191,7 @@ class Workspace:
         self.room = self._wanted = room
         # In memory of their own, so that the last ones can be lent again.
         self._of_lists = self._memory.lasting()
-        self.arguments.keep(entries=self._of_lists.integers(room, ENTRY), capacity=room)
+        self.arguments.keep(entries=self._of_lists.integers(room * ENTRY), capacity=room)
         self._count_bytes()
 
     def _drop_lists(self) -> None:
@@ -219,7 +219,7 @@ class Workspace:
             if self.n_entries > binning.MOST_ENTRIES and end - first > 1:
                 self.bands = self._part()
                 return
-            binning.check_length(self.n_entries)
+            binning.check_length(self._plan, self.n_entries)
             self._make_room(self.n_entries)
             begin = FILL
         if not self.bands and (begin == FILL or self.room > MOST_SPARE * self.n_entries):

@@ -24,9 +24,9 @@ from taichi_softras.kernels.phases import end_phase, leave_last, next_task
 from taichi_softras.kernels.raster_cpu.reading import reading_function
 from taichi_softras.kernels.raster_cpu.sums import DRAW, sums_function
 from taichi_softras.kernels.raster_cpu.tile import array_lengths, place_lanes, place_tile
-from taichi_softras.kernels.setup import read_record
+from taichi_softras.kernels.records import read_record
 from taichi_softras.kernels.texture import texture_functions
-from taichi_softras.kernels.types import TASK, array, vanishing
+from taichi_softras.kernels.types import ENTRY, TASK, WITHIN, array, vanishing
 
 
 @cache
@@ -67,11 +67,11 @@ def adjoint_kernel(
 
     @ti.kernel
     def adjoint(
-        records: array(dtype, 2),  # [N, RECORD]
+        records: array(dtype, 1),  # [N * RECORD]
         attributes: array(dtype, 3, used=attributes_in > 0),  # [M, 3, C + texture coordinates]
         views: array(ti.i32, 2, used=attributes_in > 0),  # [B, 3]
         tile_start: array(ti.i32, 1),  # [T + 1]
-        entries: array(ti.i32, 2),  # [K, ENTRY]
+        entries: array(ti.i32, 1),  # [K * ENTRY]
         n_views: ti.i32,
         height: ti.i32,
         width: ti.i32,
@@ -176,7 +176,8 @@ def adjoint_kernel(
                     if ti.static(color == "softmax"):
                         limits_of_sight(reference, sight * tau, limits)
                     for entry in range(first_entry, end_entry):
-                        n = entries[entry, 0]
+                        listed_at = (entry * ENTRY) & WITHIN
+                        n = entries[listed_at]
                         m = n
                         if ti.static(attributes_in > 0):
                             m = views[b, 1] + n - views[b, 0]
@@ -185,7 +186,7 @@ def adjoint_kernel(
                         c1 = [attributes[m, 1, a] for a in ti.static(range(attributes_in))]
                         c2 = [attributes[m, 2, a] for a in ti.static(range(attributes_in))]
                         s = [ti.Vector.zero(dtype, BLOCK) for _ in ti.static(range(width_slot))]
-                        live, hidden = entries[entry, 2], 0
+                        live, hidden = entries[listed_at + 2], 0
                         if ti.static(color == "softmax"):
                             hidden = hidden_blocks(limits, face.z) | ~colored
                         # Two loops, so that the processor sees more of independent blocks.
@@ -286,7 +287,7 @@ def adjoint_kernel(
                                     )  # fmt: skip
                                     if ti.static(softness):
                                         to_sigma += d_sigma
-                        slot = entries[entry, 1]
+                        slot = entries[listed_at + 1]
                         if ti.static(geometry and color != "none"):
                             finish_depths(s, 6, face.r, variant.linear_depth)
                         # Two loops, because Taichi warns about unrolling more than 32 iterations.

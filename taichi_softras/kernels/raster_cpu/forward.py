@@ -29,10 +29,10 @@ from taichi_softras.kernels.fused import fma
 from taichi_softras.kernels.phases import end_phase, leave_last, next_task
 from taichi_softras.kernels.raster_cpu.tile import array_lengths, place_lanes, place_tile
 from taichi_softras.kernels.raster_cpu.writing import writing_functions
-from taichi_softras.kernels.setup import read_record
+from taichi_softras.kernels.records import read_record
 from taichi_softras.kernels.texture import texture_functions
 from taichi_softras.kernels.tiles_cpu import PHASES, listing_function
-from taichi_softras.kernels.types import TASK, array, vanishing
+from taichi_softras.kernels.types import ENTRY, TASK, WITHIN, array, vanishing
 
 LOOK = 16
 """Faces between two looks for pixels that nothing can change any more; a power of two."""
@@ -120,12 +120,11 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
         n_chunks: ti.i32,
         begin: ti.i32,
         capacity: ti.i32,
-        records: array(dtype, 2),
-        boxes: array(ti.i32, 2),
+        records: array(dtype, 1),
         face_start: array(ti.i32, 1),
         chunk_next: array(ti.i32, 1),
         tile_start: array(ti.i32, 1),
-        entries: array(ti.i32, 2),
+        entries: array(ti.i32, 1),
         n_workers: ti.i32,
         progress: array(
             ti.i32, 1
@@ -159,8 +158,8 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
                 listed = list_faces(
                     points, faces, n_vertices, attributes, views, n_views, n_faces, channels_in,
                     real_height, real_width, reach, tile_rows, tile_columns, first_tile_row,
-                    end_tile_row, n_chunks, begin, capacity, records, boxes, face_start,
-                    chunk_next, tile_start, entries, me, n_workers, progress,
+                    end_tile_row, n_chunks, begin, capacity, records, face_start, chunk_next,
+                    tile_start, entries, me, n_workers, progress,
                 )  # fmt: skip
                 # Here, because each tile would fill them with zeros first.
                 px = ti.Vector.zero(variant.position_dtype, ACROSS * BLOCK)
@@ -211,13 +210,14 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
                             if ti.static(color == "softmax"):
                                 limits_of_sight(reference, sight * tau, limits)
                                 looked = True
-                        n = entries[entry, 0]
+                        listed_at = (entry * ENTRY) & WITHIN
+                        n = entries[listed_at]
                         m = views[b, 1] + n - views[b, 0]
                         face = read_record(records, n)
                         c0 = [attributes[m, 0, a] for a in ti.static(range(attributes_in))]
                         c1 = [attributes[m, 1, a] - c0[a] for a in ti.static(range(attributes_in))]
                         c2 = [attributes[m, 2, a] - c0[a] for a in ti.static(range(attributes_in))]
-                        live = entries[entry, 2]
+                        live = entries[listed_at + 2]
                         # Blocks of which only the silhouette feels the face.
                         outlined = 0
                         if ti.static(color == "none"):
