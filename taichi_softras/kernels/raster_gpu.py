@@ -11,7 +11,8 @@ from typing import Any
 import taichi as ti
 
 from taichi_softras.kernels.blending import finish_depths
-from taichi_softras.kernels.fragment import Variant, fragment_functions, pixel_center
+from taichi_softras.kernels.fragment import Variant, fragment_functions, numbers_of, pixel_center
+from taichi_softras.kernels.fragment_adjoint import adjoint_functions
 from taichi_softras.kernels.records import is_in_rows, read_record
 from taichi_softras.kernels.texture import texture_functions
 from taichi_softras.kernels.types import GPU_TILE, array
@@ -68,6 +69,7 @@ def forward_kernel(variant: Variant) -> Any:
         n_pixels = n_views * height * width
         ti.loop_config(block_dim=BLOCK)
         for thread in range(n_views * tiles_per_band * PIXELS):
+            soft = numbers_of(inverse_sigma, reach2, tau, inverse_tau, near, far)
             work, i = thread // PIXELS, thread % PIXELS
             b, rest = work // tiles_per_band, work % tiles_per_band
             tile_row, tile_column = first_tile_row + rest // columns, rest % columns
@@ -89,9 +91,8 @@ def forward_kernel(variant: Variant) -> Any:
                     if is_in_rows(records, n, r):
                         m = views[b, 1] + n - views[b, 0]
                         covered, nearer, old, new, front, depth, u0, u1, u2 = blend_in(
-                            p, read_record(records, n), silhouette, reference,
-                            inverse_sigma, reach2, tau, inverse_tau, near, far,
-                        )  # fmt: skip
+                            p, read_record(records, n), silhouette, reference, soft
+                        )
                         silhouette = covered
                         if ti.static(color != "none"):
                             reference = nearer
@@ -197,8 +198,8 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
     """
     dtype, channels, color = variant.dtype, variant.channels, variant.color
     attributes_in, textured = variant.attributes, variant.textured
-    functions = fragment_functions(variant)
-    weigh, blend_in_adjoint = functions.weigh, functions.blend_in_adjoint
+    weigh = fragment_functions(variant).weigh
+    blend_in_adjoint = adjoint_functions(variant).blend_in_adjoint
     _, color_adjoint, _ = texture_functions(dtype, variant.lookup, channels, textured, unroll=True)
     width_slot = variant.slot_width
     of_corners = (6 if color == "none" else 9) if geometry else 0
@@ -233,6 +234,7 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
         tiles_per_view = (height + TILE - 1) // TILE * columns
         ti.loop_config(block_dim=BLOCK)
         for entry in range(n_entries):
+            soft = numbers_of(inverse_sigma, reach2, tau, inverse_tau, near, far)
             tile, n = entry_tile[entry], entry_face[entry]
             b = tile // tiles_per_view
             tile_row, tile_column = tile % tiles_per_view // columns, tile % columns
@@ -252,23 +254,23 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                     x, y = pixel_center(
                         r, c, height, width, ti.cast(shorter, variant.position_dtype)
                     )
-                    reference, inverse_total, chosen = zero, zero, False
-                    g_depth, g_mean, seen = zero, zero, zero
+                    pixel = ti.Struct(
+                        reference=zero, inverse_total=zero, chosen=False,
+                        g_alpha=pixels[q, 0], g_depth=zero, g_mean=zero,
+                    )  # fmt: skip
+                    seen = zero
                     # dL/d(attributes here), which without a texture are the colours.
                     g = [ti.cast(0.0, dtype) for _ in ti.static(range(attributes_in))]
                     if ti.static(color == "softmax"):
-                        reference, inverse_total = pixels[q, 1], pixels[q, 2]
+                        pixel.reference, pixel.inverse_total = pixels[q, 1], pixels[q, 2]
                     if ti.static(color == "hard"):
-                        chosen = winner[q] == n
+                        pixel.chosen = winner[q] == n
                     if ti.static(color != "none"):
-                        g_depth, g_mean = pixels[q, 3], pixels[q, 4]
+                        pixel.g_depth, pixel.g_mean = pixels[q, 3], pixels[q, 4]
                         for ch in ti.static(range(channels)):
                             g[ch] = pixels[q, 5 + ch]
                         if ti.static(textured > 0):
-                            weight, u0, u1, u2 = weigh(
-                                ti.Vector([x, y]), face, reference, inverse_total, chosen,
-                                inverse_sigma, reach2, tau, inverse_tau, near, far,
-                            )  # fmt: skip
+                            weight, u0, u1, u2 = weigh(ti.Vector([x, y]), face, pixel, soft)
                             if weight > 0.0:
                                 here = ti.Vector.zero(dtype, attributes_in)
                                 for a in ti.static(range(attributes_in)):
@@ -279,9 +281,7 @@ def adjoint_kernel(variant: Variant, geometry: bool, attributes_too: bool, softn
                                 for a in ti.static(range(attributes_in)):
                                     g[a] = d_here[a]
                     d_sigma, d_gamma = blend_in_adjoint(
-                        ti.Vector([x, y]), face, [c0, c1, c2], reference, inverse_total, chosen,
-                        pixels[q, 0], g_depth, g_mean, g, seen,
-                        inverse_sigma, reach2, tau, inverse_tau, near, far,
+                        ti.Vector([x, y]), face, [c0, c1, c2], pixel, g, seen, soft,
                         [s[k] for k in ti.static(range(of_corners))],
                         [s[9 + k] for k in ti.static(range(of_attributes))],
                     )  # fmt: skip
@@ -337,6 +337,7 @@ def texel_kernel(variant: Variant) -> Any:
         columns = (width + TILE - 1) // TILE
         tiles_per_view = (height + TILE - 1) // TILE * columns
         for thread in range(n_entries * PIXELS):
+            soft = numbers_of(inverse_sigma, reach2, tau, inverse_tau, near, far)
             entry, i = thread // PIXELS, thread % PIXELS
             tile, n = entry_tile[entry], entry_face[entry]
             b = tile // tiles_per_view
@@ -346,13 +347,10 @@ def texel_kernel(variant: Variant) -> Any:
                 q = (b * height + r) * width + c
                 m = views[b, 1] + n - views[b, 0]
                 x, y = pixel_center(r, c, height, width, ti.cast(shorter, variant.position_dtype))
-                chosen = False
+                pixel = ti.Struct(reference=pixels[q, 1], inverse_total=pixels[q, 2], chosen=False)
                 if ti.static(color == "hard"):
-                    chosen = winner[q] == n
-                weight, u0, u1, u2 = weigh(
-                    ti.Vector([x, y]), read_record(records, n), pixels[q, 1], pixels[q, 2], chosen,
-                    inverse_sigma, reach2, tau, inverse_tau, near, far,
-                )  # fmt: skip
+                    pixel.chosen = winner[q] == n
+                weight, u0, u1, u2 = weigh(ti.Vector([x, y]), read_record(records, n), pixel, soft)
                 if weight > 0.0:
                     here = ti.Vector.zero(dtype, attributes_in)
                     for a in ti.static(range(attributes_in)):

@@ -19,7 +19,12 @@ from taichi_softras.kernels.blocks import (
     limits_of_sight,
     nonzero_blocks_function,
 )
-from taichi_softras.kernels.fragment import Variant, fragment_functions, outline_functions
+from taichi_softras.kernels.fragment import (
+    Variant,
+    fragment_functions,
+    numbers_of,
+)
+from taichi_softras.kernels.fragment_adjoint import adjoint_functions
 from taichi_softras.kernels.phases import end_phase, leave_last, next_task
 from taichi_softras.kernels.raster_cpu.reading import reading_function
 from taichi_softras.kernels.raster_cpu.sums import DRAW, sums_function
@@ -44,14 +49,15 @@ def adjoint_kernel(
     """
     dtype, channels, color = variant.dtype, variant.channels, variant.color
     attributes_in, textured = variant.attributes, variant.textured
-    functions, outline = fragment_functions(variant), outline_functions(variant)
-    weigh, pull, pull_outline = functions.weigh, functions.pull, outline.pull
+    functions, outline = fragment_functions(variant), fragment_functions(variant.outline)
+    weigh, pull = functions.weigh, adjoint_functions(variant).pull
+    pull_outline = adjoint_functions(variant.outline).pull
     # What silhouettes need barycentric coordinates for.
     barycentric = variant.distance == "barycentric"
     keeps_weights = barycentric or color != "none"
     if_weighted = PIXELS if keeps_weights else 1
-    locate_blocks = _locating_function(functions.locate, keeps_weights)
-    locate_outlines = _locating_function(outline.locate, barycentric)
+    locate_blocks, read_spot = _locating_functions(dtype, functions.locate, keeps_weights)
+    locate_outlines, read_outline = _locating_functions(dtype, outline.locate, barycentric)
     _, color_adjoint, add_to_texels = texture_functions(
         dtype, variant.lookup, channels, textured, unroll=False
     )
@@ -118,6 +124,7 @@ def adjoint_kernel(
         for worker in range(n_workers * TASK):
             if worker % TASK == 0:
                 me = worker // TASK
+                soft = numbers_of(inverse_sigma, reach2, tau, inverse_tau, near, far)
                 # Here, because each tile would fill them with zeros first.
                 px = ti.Vector.zero(variant.position_dtype, ACROSS * BLOCK)
                 py = ti.Vector.zero(variant.position_dtype, DOWN * BLOCK)
@@ -200,17 +207,16 @@ def adjoint_kernel(
                             if ti.static(textured > 0):
                                 for lane in range(BLOCK):
                                     i = block * BLOCK + lane
-                                    behind, share, chosen = zero, zero, False
+                                    p = ti.Vector([px[block_column + lane], py[block_row + lane]])
+                                    pixel = ti.Struct(
+                                        reference=zero, inverse_total=zero, chosen=False
+                                    )
                                     if ti.static(color == "softmax"):
-                                        behind, share = reference[i], inverse_total[i]
+                                        pixel.reference = reference[i]
+                                        pixel.inverse_total = inverse_total[i]
                                     if ti.static(color == "hard"):
-                                        chosen = nearest[i] == n
-                                    weight, u0, u1, u2 = weigh(
-                                        ti.Vector([px[block_column + lane], py[block_row + lane]]),
-                                        face,
-                                        behind, share, chosen,
-                                        inverse_sigma, reach2, tau, inverse_tau, near, far,
-                                    )  # fmt: skip
+                                        pixel.chosen = nearest[i] == n
+                                    weight, u0, u1, u2 = weigh(p, face, pixel, soft)
                                     lanes[0][lane], lanes[1][lane] = weight, u0
                                     lanes[2][lane], lanes[3][lane] = u1, u2
                                 for lane in range(BLOCK):
@@ -240,27 +246,25 @@ def adjoint_kernel(
                                         d_here[a][lane] = pulled[a]
                             for lane in range(BLOCK):
                                 i = block * BLOCK + lane
-                                behind, share, chosen = zero, zero, False
-                                to_depth, to_all = zero, zero
-                                v0, v1, v2 = zero, zero, zero
+                                pixel = ti.Struct(
+                                    reference=zero, inverse_total=zero, chosen=False,
+                                    g_alpha=g_alpha[i], g_depth=zero, g_mean=zero,
+                                )  # fmt: skip
                                 if ti.static(color == "softmax"):
-                                    behind, share = reference[i], inverse_total[i]
+                                    pixel.reference = reference[i]
+                                    pixel.inverse_total = inverse_total[i]
                                 if ti.static(color == "hard"):
-                                    chosen = nearest[i] == n
+                                    pixel.chosen = nearest[i] == n
                                 if ti.static(color != "none"):
-                                    to_depth, to_all = g_depth[i], g_mean[i]
-                                if ti.static(keeps_weights):
-                                    v0, v1, v2 = w0[i], w1[i], w2[i]
+                                    pixel.g_depth, pixel.g_mean = g_depth[i], g_mean[i]
+                                spot = read_spot(i, edge, side, t, n_x, n_y, w0, w1, w2)
                                 # dL/d(attributes here), which without a texture are the colours.
                                 seen = lanes[4][lane]
                                 values = ti.static(d_here if textured > 0 else g)
                                 at = lane if ti.static(textured > 0) else i
                                 d_value = [values[a][at] for a in ti.static(range(attributes_in))]
                                 d_sigma, d_gamma = pull(
-                                    v0, v1, v2, side[i] >= 0.0, edge[i], t[i], n_x[i], n_y[i],
-                                    ti.abs(side[i]), face, [c0, c1, c2], behind, share, chosen,
-                                    g_alpha[i], to_depth, to_all, d_value, seen,
-                                    inverse_sigma, reach2, tau, inverse_tau, near, far,
+                                    spot, face, [c0, c1, c2], pixel, d_value, seen, soft,
                                     [s[k][lane] for k in ti.static(range(of_corners))],
                                     [s[9 + k][lane] for k in ti.static(range(of_attributes))],
                                 )  # fmt: skip
@@ -275,14 +279,10 @@ def adjoint_kernel(
                                 left &= left - 1
                                 for lane in range(BLOCK):
                                     i = block * BLOCK + lane
-                                    v0, v1, v2 = zero, zero, zero
-                                    if ti.static(barycentric):
-                                        v0, v1, v2 = w0[i], w1[i], w2[i]
+                                    pixel = ti.Struct(g_alpha=g_alpha[i])
+                                    spot = read_outline(i, edge, side, t, n_x, n_y, w0, w1, w2)
                                     d_sigma, _g = pull_outline(
-                                        v0, v1, v2, side[i] >= 0.0, edge[i], t[i],
-                                        n_x[i], n_y[i], ti.abs(side[i]), face, [],
-                                        zero, zero, False, g_alpha[i], zero, zero, [], zero,
-                                        inverse_sigma, reach2, tau, inverse_tau, near, far,
+                                        spot, face, [], pixel, [], zero, soft,
                                         [s[k][lane] for k in ti.static(range(of_outlines))], [],
                                     )  # fmt: skip
                                     if ti.static(softness):
@@ -308,8 +308,8 @@ def adjoint_kernel(
     return adjoint
 
 
-def _locating_function(locate: Any, keeps_weights: bool) -> Any:
-    """Return the function that does `locate` for all pixels of some blocks."""
+def _locating_functions(dtype: Any, locate: Any, keeps_weights: bool) -> tuple[Any, Any]:
+    """Return the functions that do `locate` for all pixels of some blocks, and read a spot."""
 
     @ti.func
     def locate_blocks(
@@ -324,12 +324,25 @@ def _locating_function(locate: Any, keeps_weights: bool) -> Any:
             block_column, block_row = lanes_of(block)
             for lane in range(BLOCK):
                 i = block * BLOCK + lane
-                p = ti.Vector([px[block_column + lane], py[block_row + lane]])
-                v0, v1, v2, inside, e, s, x, y, measure = locate(p, face)
+                spot = locate(ti.Vector([px[block_column + lane], py[block_row + lane]]), face)
                 # In one number; outside it is never 0.
-                side[i] = ti.select(inside, measure, -1e-37 - measure)
-                edge[i], t[i], n_x[i], n_y[i] = e, s, x, y
+                side[i] = ti.select(spot.inside, spot.measure, -1e-37 - spot.measure)
+                edge[i], t[i], n_x[i], n_y[i] = spot.edge, spot.t, spot.n_x, spot.n_y
                 if ti.static(keeps_weights):
-                    w0[i], w1[i], w2[i] = v0, v1, v2
+                    w0[i], w1[i], w2[i] = spot.w0, spot.w1, spot.w2
 
-    return locate_blocks
+    @ti.func
+    def read_spot(
+        i, edge: ti.template(), side: ti.template(), t: ti.template(), n_x: ti.template(),
+        n_y: ti.template(), w0: ti.template(), w1: ti.template(), w2: ti.template(),
+    ):  # fmt: skip
+        zero = ti.cast(0.0, dtype)
+        spot = ti.Struct(
+            w0=zero, w1=zero, w2=zero, inside=side[i] >= 0.0, edge=edge[i], t=t[i],
+            n_x=n_x[i], n_y=n_y[i], measure=ti.abs(side[i]),
+        )  # fmt: skip
+        if ti.static(keeps_weights):
+            spot.w0, spot.w1, spot.w2 = w0[i], w1[i], w2[i]
+        return spot
+
+    return locate_blocks, read_spot

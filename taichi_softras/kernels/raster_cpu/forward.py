@@ -22,7 +22,7 @@ from taichi_softras.kernels.blocks import (
 from taichi_softras.kernels.fragment import (
     Variant,
     fragment_functions,
-    outline_functions,
+    numbers_of,
     setup_choices,
 )
 from taichi_softras.kernels.fused import fma
@@ -67,7 +67,7 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
     write, write_background = writing_functions(variant)
     # A pixel's silhouette number where no face is.
     nothing = 1.0 if alpha == "prod" else 0.0
-    blend_outline = outline_functions(variant).blend_in
+    blend_outline = fragment_functions(variant.outline).blend_in
     # This many taus behind the reference depth a face has no weight.
     sight = vanishing(dtype) + 1.0
 
@@ -155,6 +155,7 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
         for worker in range(n_workers * TASK):
             if worker % TASK == 0:
                 me = worker // TASK
+                soft = numbers_of(inverse_sigma, reach2, tau, inverse_tau, near, far)
                 listed = list_faces(
                     points, faces, n_vertices, attributes, views, n_views, n_faces, channels_in,
                     real_height, real_width, reach, tile_rows, tile_columns, first_tile_row,
@@ -252,7 +253,7 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
                                     covered, nearer, old, new, front, depth = blend(
                                         side[i] >= 0.0, ti.abs(side[i]), fragment_depth[i], face,
                                         silhouette[i], reference[i],
-                                        inverse_sigma, reach2, tau, inverse_tau, near, far,
+                                        soft,
                                     )  # fmt: skip
                                     silhouette[i], reference[i] = covered, nearer
                                     if ti.static(color == "softmax"):
@@ -290,9 +291,8 @@ def forward_kernel(variant: Variant, cull: str) -> Any:
                                 i = block * BLOCK + lane
                                 p = ti.Vector([px[block_column + lane], py[block_row + lane]])
                                 covered, _r, _o, _n, _f, _d, _u0, _u1, _u2 = blend_outline(
-                                    p, face, silhouette[i], zero,
-                                    inverse_sigma, reach2, tau, inverse_tau, near, far,
-                                )  # fmt: skip
+                                    p, face, silhouette[i], zero, soft
+                                )
                                 silhouette[i] = covered
                     write(
                         tile, width, far, silhouette, reference, total, depth_sum, nearest, sums,
