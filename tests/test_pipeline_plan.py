@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from taichi_softras import RasterSettings, runtime
-from taichi_softras.pipeline import Plan
+from taichi_softras import ArgumentError, RasterSettings, runtime
+from taichi_softras.pipeline import Plan, binning
 
 pytestmark = pytest.mark.usefixtures("arch")
 
@@ -44,3 +44,26 @@ def test_each_backend_has_its_own(monkeypatch):
         assert plan.backend == name
         tiles.append(plan.tiles)
     assert tiles == [(4, 4), (8, 8)] * 2
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"size": (1, 2**24 + 1)}, "2\\*\\*24 pixels a side, got 1 x 16777217"),
+        ({"n_faces": 2**25 + 1}, "33554433 faces in all views, and 2\\*\\*25"),
+        ({"size": (2**13, 2**13), "n_views": 6}, "2\\*\\*30 are the most"),
+    ],
+)
+def test_what_has_no_int32_places_is_refused(change, says):
+    with pytest.raises(ArgumentError, match=says):
+        Plan.of(RasterSettings(), **{**SHAPE, **change})
+
+
+@pytest.mark.parametrize("channels", [0, 8])
+def test_lists_are_as_long_as_their_gradients_have_places(channels):
+    color = "none" if channels == 0 else "softmax"
+    plan = Plan.of(RasterSettings(color=color), **{**SHAPE, "channels": channels})
+    most = 2**30 // (9 + 3 * channels if channels else 6)
+    binning.check_length(plan, most)
+    with pytest.raises(ArgumentError, match=f"more than {most} "):
+        binning.check_length(plan, most + 1)
