@@ -5,7 +5,7 @@
 """
 
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 import taichi as ti
@@ -57,12 +57,12 @@ class Variant:
         colored = self.color != "none"
         return replace(self, color="none", channels=0, lookup="", textured=0, outlines=colored)
 
-    @property
+    @cached_property
     def slot_width(self) -> int:
         """Numbers in one gradient slot: x, y of three corners, then depths, then attributes."""
         return 6 if self.color == "none" else 9 + 3 * self.attributes
 
-    @property
+    @cached_property
     def attributes(self) -> int:
         """Numbers at a corner: the channels, then texture coordinates."""
         coordinates = {"": 0, "mipmap": 3}.get(self.lookup, 2)

@@ -62,8 +62,8 @@ class TorchMemory:
         return self.reals(*shape)
 
     def gradients(self, points: Tensor) -> Tensor:
-        """Return an uninitialised tensor for the gradients of points."""
-        return torch.empty(points.shape, dtype=self._dtype, device=self._device)
+        """Return an uninitialised tensor for the gradients of points, which are contiguous."""
+        return torch.empty_like(points)
 
     def pictures(self, *shape: int) -> Tensor:
         """Do so for what kernels take as one long row."""

@@ -19,11 +19,7 @@ from taichi_softras.kernels.blocks import (
     limits_of_sight,
     nonzero_blocks_function,
 )
-from taichi_softras.kernels.fragment import (
-    Variant,
-    fragment_functions,
-    numbers_of,
-)
+from taichi_softras.kernels.fragment import Variant, fragment_functions, numbers_of
 from taichi_softras.kernels.fragment_adjoint import adjoint_functions
 from taichi_softras.kernels.phases import end_phase, leave_last, next_task
 from taichi_softras.kernels.raster_cpu.reading import reading_function
