@@ -92,7 +92,7 @@ def _times(results: list[Result]) -> Table:
         table.add_row(
             *_case(result),
             *(f"{1e3 * t:.2f}" for t in (ours.median, ours.minimum, ours.spread)),
-            *("" if ratio is None else f"{ratio:.2f}" for ratio in ratios),
+            *("" if ratio is None else f"{ratio:.2g}" for ratio in ratios),
             memory,
         )
     return table
