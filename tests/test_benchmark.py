@@ -1,4 +1,6 @@
 import json
+import re
+import time
 
 import pytest
 import torch
@@ -49,6 +51,25 @@ def test_nothing_is_reported_on_a_wrong_result(monkeypatch, capsys):
     said = capsys.readouterr()
     assert "differ from the reference" in said.err
     assert "median" not in said.out
+
+
+def test_a_slow_contender_leaves_the_others_more_passes_a_turn():
+    calls = []
+
+    def contender(name, seconds):
+        def step():
+            calls.append(name)
+            time.sleep(seconds)
+
+        return contenders.Contender(name, step)
+
+    both = [contender("fast", 1e-3), contender("slow", 2 * measure.TURN)]
+    times = measure.interleaved(both, seconds=0.0)
+    assert times["slow"].samples == 3
+    assert times["fast"].samples > 6
+    warm_up, turns = calls[:2], "".join(name[0] for name in calls[2:])
+    assert warm_up == ["fast", "slow"]
+    assert re.fullmatch("(f{2,}s){3}", turns)
 
 
 @pytest.fixture(autouse=True)

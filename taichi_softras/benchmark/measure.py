@@ -21,12 +21,17 @@ class Times(NamedTuple):
     samples: int
 
 
+TURN = 0.02
+"""Seconds of a turn, at least: after a slow contender the first pass finds caches full of its data
+and threads asleep, and should not be the only one."""
+
+
 def interleaved(contenders: Sequence[Contender], seconds: float) -> dict[str, Times]:
     """Time contenders in turns, so that all of them suffer alike from a busy machine.
 
     Args:
         contenders: Those without a `step` are left out.
-        seconds: For how long, beside one warm-up round; at least three rounds are made.
+        seconds: For how long, beside one warm-up pass each; all get three passes at least.
     """
     steps = {c.name: c.step for c in contenders if c.step is not None}
     for step in steps.values():
@@ -35,9 +40,13 @@ def interleaved(contenders: Sequence[Contender], seconds: float) -> dict[str, Ti
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or min(map(len, samples.values())) < 3:
         for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            samples[name].append(time.perf_counter() - start)
+            turn_ends = time.perf_counter() + TURN
+            while True:
+                start = time.perf_counter()
+                step()
+                samples[name].append(time.perf_counter() - start)
+                if time.perf_counter() >= turn_ends:
+                    break
     return {name: summary(values) for name, values in samples.items()}
 
 
